@@ -1,0 +1,237 @@
+//! How what several runs state of one finding becomes one finding. Pure; the order and number of the runs do not matter.
+//!
+//! A *statement* is a finding as a run handed it in, about a set of events. A statement about fewer of the same events
+//! says nothing that the fuller one does not, so only the statements that no other one covers are kept. From these, the
+//! one about most events speaks first; the others add their events and sentences.
+
+use std::collections::{BTreeSet, HashMap};
+
+use insyn_rules::Finding;
+use serde_json::Value;
+
+/// What an incoming statement does to the kept ones.
+#[derive(Debug)]
+pub(crate) enum Join {
+    /// It is covered already.
+    Nothing,
+    /// These are the statements now. `new_events` were in none before.
+    Changed { statements: Vec<Finding>, new_events: usize },
+}
+
+/// Adds a statement to those kept. `incoming` has gone through [`less`].
+pub(crate) fn join(kept: &[Finding], incoming: Finding) -> Join {
+    let set = keys(&incoming.event_ids);
+    if kept.iter().any(|statement| set.is_subset(&keys(&statement.event_ids))) {
+        return Join::Nothing;
+    }
+    let known: BTreeSet<Key> = kept.iter().flat_map(|statement| keys(&statement.event_ids)).collect();
+    let new_events = set.difference(&known).count();
+    let mut statements: Vec<Finding> =
+        kept.iter().filter(|statement| !keys(&statement.event_ids).is_subset(&set)).cloned().collect();
+    statements.push(incoming);
+    sort(&mut statements);
+    Join::Changed { statements, new_events }
+}
+
+/// The statement without the events that are decided already; `None` when that leaves none of what it had. What is left
+/// keeps the statement's times, which then reach further than its events: a finding does not know each event's time.
+pub(crate) fn less(mut statement: Finding, decided: &BTreeSet<Key>) -> Option<Finding> {
+    let stated = statement.event_ids.len();
+    let left: Vec<String> =
+        numbered(&statement.event_ids).filter(|key| !decided.contains(key)).map(|(id, _)| id).collect();
+    if left.len() < stated {
+        statement.event_count = left.len() as u64;
+        statement.event_ids = left;
+    }
+    (stated == 0 || !statement.event_ids.is_empty()).then_some(statement)
+}
+
+/// An event of a finding: its id, and how many of the same id stand before it. Sources number their events each for
+/// themselves, so one finding can be about two events of one id.
+pub(crate) type Key = (String, usize);
+
+pub(crate) fn keys(event_ids: &[String]) -> BTreeSet<Key> {
+    numbered(event_ids).collect()
+}
+
+fn numbered(event_ids: &[String]) -> impl Iterator<Item = Key> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    event_ids.iter().map(move |id| {
+        let before = seen.entry(id).or_default();
+        *before += 1;
+        (id.clone(), *before - 1)
+    })
+}
+
+/// The finding that these statements make. `None` when there are none. Id, status, outcome and times of life are the
+/// first statement's and for the caller to set.
+pub(crate) fn shown(statements: &[Finding]) -> Option<Finding> {
+    let (lead, others) = statements.split_first()?;
+    let mut finding = lead.clone();
+    let mut seen = keys(&finding.event_ids);
+    for other in others {
+        finding.level = finding.level.max(other.level);
+        finding.score = finding.score.max(other.score);
+        finding.settles_at = finding.settles_at.max(other.settles_at);
+        finding.first_at = finding.first_at.min(other.first_at);
+        finding.last_at = finding.last_at.max(other.last_at);
+        finding.event_count = finding.event_count.max(other.event_count);
+        finding
+            .event_ids
+            .extend(numbered(&other.event_ids).filter(|key| seen.insert(key.clone())).map(|(id, _)| id));
+        for reason in &other.reasons {
+            if !finding.reasons.contains(reason) {
+                finding.reasons.push(reason.clone());
+            }
+        }
+    }
+    if !others.is_empty() {
+        finding.event_count = finding.event_count.max(finding.event_ids.len() as u64);
+        finding.evidence = with_others(finding.evidence, others);
+    }
+    Some(finding)
+}
+
+/// The lead's evidence stays where it is looked for; the others' is kept beside it.
+fn with_others(evidence: Value, others: &[Finding]) -> Value {
+    let also: Vec<Value> = others.iter().map(|other| other.evidence.clone()).collect();
+    match evidence {
+        Value::Object(mut map) => {
+            map.insert("also".to_owned(), Value::Array(also));
+            Value::Object(map)
+        }
+        other => serde_json::json!({ "first": other, "also": also }),
+    }
+}
+
+/// Most events first; then by their ids, which differ, since no statement covers another.
+fn sort(statements: &mut [Finding]) {
+    statements.sort_by(|a, b| {
+        b.event_ids.len().cmp(&a.event_ids.len()).then_with(|| keys(&a.event_ids).cmp(&keys(&b.event_ids)))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use insyn_rules::{FindingStatus, Level, Outcome, Text};
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    /// What a run states about these events: a function of them, as a rule's finding is.
+    fn statement(events: &BTreeSet<u8>) -> Finding {
+        let amount = format!("{} events", events.len());
+        let mut reasons = vec![Text { sv: amount.clone(), en: amount }];
+        reasons.extend(events.iter().map(|e| Text { sv: format!("s{}", e % 3), en: format!("e{}", e % 3) }));
+        let sum: u64 = events.iter().map(|e| u64::from(*e)).sum();
+        Finding {
+            finding_id: "f".into(),
+            rule_id: "own-record".into(),
+            rule_version: 1,
+            level: Level::ALL[usize::try_from(sum % 5).unwrap()],
+            score: u8::try_from(sum * 37 % 101).unwrap(),
+            status: FindingStatus::New,
+            outcome: Outcome::None,
+            settles_at: sum.is_multiple_of(2).then_some(i64::try_from(sum).unwrap()),
+            user_id: "U".into(),
+            subject_id: None,
+            care_unit_id: Some(format!("E{}", sum % 4)),
+            controller_id: None,
+            first_at: events.first().copied().map_or(0, i64::from),
+            last_at: events.last().copied().map_or(0, i64::from),
+            event_count: events.len() as u64,
+            event_ids: events.iter().map(|e| format!("event {e}")).collect(),
+            title_sv: "Egen journal".into(),
+            title_en: "Own record".into(),
+            reasons,
+            created_at: 0,
+            evidence: serde_json::json!({ "sum": sum }),
+        }
+    }
+
+    /// The oracle: of all that was ever stated, what no other statement covers; events, times and numbers over these.
+    fn oracle(sets: &[BTreeSet<u8>]) -> (BTreeSet<String>, i64, i64, u8, Level, BTreeSet<String>) {
+        let fullest: Vec<Finding> = sets
+            .iter()
+            .filter(|set| !sets.iter().any(|other| other != *set && set.is_subset(other)))
+            .map(statement)
+            .collect();
+        (
+            fullest.iter().flat_map(|f| f.event_ids.clone()).collect(),
+            fullest.iter().map(|f| f.first_at).min().unwrap(),
+            fullest.iter().map(|f| f.last_at).max().unwrap(),
+            fullest.iter().map(|f| f.score).max().unwrap(),
+            fullest.iter().map(|f| f.level).max().unwrap(),
+            fullest.iter().flat_map(|f| f.reasons.iter().map(|r| r.sv.clone()).collect::<Vec<_>>()).collect(),
+        )
+    }
+
+    fn told(sets: &[BTreeSet<u8>]) -> Vec<Finding> {
+        let mut kept = Vec::new();
+        for set in sets {
+            if let Join::Changed { statements, .. } = join(&kept, statement(set)) {
+                kept = statements;
+            }
+        }
+        kept
+    }
+
+    fn sets() -> impl Strategy<Value = Vec<BTreeSet<u8>>> {
+        vec(proptest::collection::btree_set(0u8..8, 1..6), 1..9)
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_repetition_do_not_matter(sets in sets(), order in vec(any::<prop::sample::Index>(), 0..20)) {
+            let kept = told(&sets);
+            let mut again = sets.clone();
+            for (at, index) in order.iter().enumerate() {
+                // Shuffles, and states some things twice.
+                let other = index.index(again.len());
+                let here = at % again.len();
+                again.swap(here, other);
+                again.push(again[here].clone());
+            }
+            let finding = shown(&kept).unwrap();
+            prop_assert_eq!(&finding, &shown(&told(&again)).unwrap());
+
+            let (events, first, last, score, level, reasons) = oracle(&sets);
+            prop_assert_eq!(&finding.event_ids.iter().cloned().collect::<BTreeSet<_>>(), &events);
+            prop_assert_eq!(finding.event_ids.len(), events.len());
+            prop_assert_eq!(finding.event_count, events.len() as u64);
+            prop_assert_eq!((finding.first_at, finding.last_at, finding.score, finding.level), (first, last, score, level));
+            prop_assert_eq!(finding.reasons.iter().map(|r| r.sv.clone()).collect::<BTreeSet<_>>(), reasons);
+        }
+
+        #[test]
+        fn what_was_stated_is_not_stated_again(sets in sets(), some in any::<prop::sample::Index>()) {
+            let kept = told(&sets);
+            prop_assert!(matches!(join(&kept, statement(&sets[some.index(sets.len())])), Join::Nothing));
+        }
+    }
+
+    #[test]
+    fn a_fuller_statement_takes_the_place_of_its_parts() {
+        let set = |events: &[u8]| events.iter().copied().collect::<BTreeSet<u8>>();
+        let kept = told(&[set(&[1]), set(&[2]), set(&[1, 2])]);
+        assert_eq!(kept, [statement(&set(&[1, 2]))]);
+        let apart = shown(&told(&[set(&[1, 4]), set(&[2])])).unwrap();
+        assert_eq!(apart.event_ids, ["event 1", "event 4", "event 2"]);
+        assert_eq!(apart.evidence, serde_json::json!({ "sum": 5, "also": [{ "sum": 2 }] }));
+    }
+
+    #[test]
+    fn decided_events_are_left_out_one_for_one() {
+        let mut finding = statement(&BTreeSet::from([1, 2]));
+        finding.event_ids = ["a", "a", "b"].map(String::from).to_vec();
+        finding.event_count = 3;
+        let decided = |ids: &[&str]| keys(&ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+        let left = |ids: &[&str]| less(finding.clone(), &decided(ids)).map(|f| (f.event_ids, f.event_count));
+        assert_eq!(left(&[]), Some((vec!["a".into(), "a".into(), "b".into()], 3)));
+        assert_eq!(left(&["a"]), Some((vec!["a".into(), "b".into()], 2)));
+        assert_eq!(left(&["b", "a", "a"]), None);
+        finding.event_ids.clear();
+        assert!(less(finding, &decided(&["a"])).is_some(), "a finding about no events stays one");
+    }
+}

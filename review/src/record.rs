@@ -1,0 +1,327 @@
+//! Writing a run and its findings: one transaction, and the same again changes nothing.
+//!
+//! An identity (rule, who, whose, window) has a chain of findings, of which at most the last is open. What a run states
+//! goes into the open one; events that were decided are left out first; where none is open and events are left, a new
+//! finding is made that follows the last.
+
+use std::collections::{BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use insyn_rules::{Finding, FindingStatus, FindingStore, Outcome, Recorded, RunRecord, StoreError, identity};
+use serde::Serialize;
+use sqlx::{QueryBuilder, Sqlite, Transaction, sqlite::SqliteRow};
+
+use crate::{
+    db::{Db, commit},
+    decide::{HistoryKind, Step, write_down},
+    error::{ReviewError, database},
+    findings::{json, value, word},
+    merge::{Join, Key, join, keys, less, shown},
+    principal::account_key,
+};
+
+const DOING: &str = "recording findings";
+/// Identities looked up in one statement.
+const CHUNK: usize = 400;
+
+#[async_trait]
+impl FindingStore for Db {
+    async fn record(&self, run: &RunRecord, findings: &[Finding]) -> Result<Recorded, StoreError> {
+        self.record_run(run, findings).await.map_err(|error| StoreError(Box::new(error)))
+    }
+}
+
+impl Db {
+    /// As [`FindingStore::record`], with this room's own errors.
+    pub async fn record_run(&self, run: &RunRecord, findings: &[Finding]) -> Result<Recorded, ReviewError> {
+        let mut tx = self.write(DOING).await?;
+        let mut recorded = Recorded::default();
+        // Several findings of one identity in one run would each have to see the one before, so they go one by one.
+        for part in rounds(findings) {
+            for chunk in part.chunks(CHUNK) {
+                let ids: Vec<&str> = chunk.iter().map(|finding| finding.finding_id.as_str()).collect();
+                let mut chains = chains(&mut tx, &ids).await?;
+                for finding in chunk {
+                    let chain = chains.remove(finding.finding_id.as_str()).unwrap_or_default();
+                    match record_one(&mut tx, run, self.now(), chain, finding).await? {
+                        HistoryKind::Made => recorded.new += 1,
+                        HistoryKind::Joined => recorded.joined += 1,
+                        _ => recorded.unchanged += 1,
+                    }
+                }
+            }
+        }
+        crate::runs::put(&mut tx, run, recorded).await?;
+        commit(tx, DOING).await?;
+        tracing::info!(
+            run = run.run_id,
+            new = recorded.new,
+            joined = recorded.joined,
+            unchanged = recorded.unchanged,
+            "findings recorded"
+        );
+        Ok(recorded)
+    }
+}
+
+/// The findings of one identity, as far as a new statement has to know them.
+#[derive(Default)]
+struct Chain {
+    /// How many there are.
+    length: i64,
+    /// The newest, if any, and whether it is still open.
+    last: Option<(String, bool)>,
+    /// What was stated of the open one.
+    statements: Vec<Finding>,
+    /// Events of all that are decided.
+    decided: BTreeSet<Key>,
+}
+
+/// Findings such that no round holds an identity twice; the order within an identity stays.
+fn rounds(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+    let mut rounds: Vec<Vec<&Finding>> = Vec::new();
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for finding in findings {
+        let round = times.entry(&finding.finding_id).or_default();
+        if rounds.len() == *round {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(finding);
+        *round += 1;
+    }
+    rounds
+}
+
+async fn chains(
+    tx: &mut Transaction<'static, Sqlite>,
+    identities: &[&str],
+) -> Result<HashMap<String, Chain>, ReviewError> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT identity, finding_id, status, event_ids FROM findings WHERE identity IN (",
+    );
+    let mut list = query.separated(", ");
+    for id in identities {
+        list.push_bind((*id).to_owned());
+    }
+    query.push(") ORDER BY identity, ordinal");
+    let rows: Vec<SqliteRow> = query.build().fetch_all(&mut **tx).await.map_err(database(DOING))?;
+    let mut chains: HashMap<String, Chain> = HashMap::new();
+    let mut decided: HashMap<String, Vec<String>> = HashMap::new();
+    let mut open: HashMap<String, String> = HashMap::new();
+    for row in &rows {
+        let (identity, finding_id): (String, String) = (value(row, "identity")?, value(row, "finding_id")?);
+        let is_open = !matches!(word(row, "status")?, FindingStatus::Decided | FindingStatus::Closed);
+        if is_open {
+            open.insert(finding_id.clone(), identity.clone());
+        } else {
+            decided.entry(identity.clone()).or_default().extend(json::<Vec<String>>(row, "event_ids")?);
+        }
+        let chain = chains.entry(identity).or_default();
+        chain.length += 1;
+        chain.last = Some((finding_id, is_open));
+    }
+    for (identity, events) in decided {
+        chains.entry(identity).or_default().decided = keys(&events);
+    }
+    if !open.is_empty() {
+        statements(tx, &open, &mut chains).await?;
+    }
+    Ok(chains)
+}
+
+async fn statements(
+    tx: &mut Transaction<'static, Sqlite>,
+    open: &HashMap<String, String>,
+    chains: &mut HashMap<String, Chain>,
+) -> Result<(), ReviewError> {
+    let mut query =
+        QueryBuilder::<Sqlite>::new("SELECT finding_id, body FROM finding_statements WHERE finding_id IN (");
+    let mut list = query.separated(", ");
+    for id in open.keys() {
+        list.push_bind(id.clone());
+    }
+    query.push(") ORDER BY finding_id, ordinal");
+    let rows: Vec<SqliteRow> = query.build().fetch_all(&mut **tx).await.map_err(database(DOING))?;
+    for row in &rows {
+        let finding_id: String = value(row, "finding_id")?;
+        if let Some(identity) = open.get(&finding_id) {
+            chains.entry(identity.clone()).or_default().statements.push(json(row, "body")?);
+        }
+    }
+    Ok(())
+}
+
+/// What became of one statement: made, joined, or (any other kind) nothing.
+async fn record_one(
+    tx: &mut Transaction<'static, Sqlite>,
+    run: &RunRecord,
+    now: i64,
+    chain: Chain,
+    stated: &Finding,
+) -> Result<HistoryKind, ReviewError> {
+    const NOTHING: HistoryKind = HistoryKind::Closed;
+    let Some(rest) = less(stated.clone(), &chain.decided) else { return Ok(NOTHING) };
+    if let Some((finding_id, true)) = &chain.last {
+        let Join::Changed { statements, new_events } = join(&chain.statements, rest) else {
+            return Ok(NOTHING);
+        };
+        let Some(finding) = shown(&statements) else { return Ok(NOTHING) };
+        update(tx, finding_id, &finding, now).await?;
+        put_parts(tx, finding_id, &finding, &statements).await?;
+        let comment = format!("+{new_events}");
+        let step = Step { comment: Some(&comment), ..Step::by_run(&run.run_id, HistoryKind::Joined) };
+        write_down(tx, finding_id, now, &step).await?;
+        return Ok(HistoryKind::Joined);
+    }
+    // Decided, and nothing to be about that was not: a finding without events is decided once.
+    if chain.last.is_some() && rest.event_ids.is_empty() {
+        return Ok(NOTHING);
+    }
+    let base = &stated.finding_id;
+    let finding_id = match chain.length {
+        0 => base.clone(),
+        n => identity("follows", base, None, &n.to_string()),
+    };
+    let follows = chain.last.as_ref().map(|(id, _)| id.as_str());
+    let statements = [rest];
+    let Some(finding) = shown(&statements) else { return Ok(NOTHING) };
+    insert(tx, &finding_id, base, chain.length, follows, &finding, now).await?;
+    put_parts(tx, &finding_id, &finding, &statements).await?;
+    write_down(tx, &finding_id, now, &Step::by_run(&run.run_id, HistoryKind::Made)).await?;
+    Ok(HistoryKind::Made)
+}
+
+async fn insert(
+    tx: &mut Transaction<'static, Sqlite>,
+    finding_id: &str,
+    identity: &str,
+    ordinal: i64,
+    follows: Option<&str>,
+    finding: &Finding,
+    now: i64,
+) -> Result<(), ReviewError> {
+    sqlx::query(
+        "INSERT INTO findings (finding_id, identity, ordinal, follows, rule_id, rule_version, level, score, status, \
+         outcome, settles_at, user_id, user_key, subject_id, care_unit_id, controller_id, first_at, last_at, \
+         event_count, event_ids, title_sv, title_en, reasons, evidence, words, created_at, changed_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
+         $23, $24, $25, $26, $27)",
+    )
+    .bind(finding_id)
+    .bind(identity)
+    .bind(ordinal)
+    .bind(follows)
+    .bind(&finding.rule_id)
+    .bind(i64::from(finding.rule_version))
+    .bind(finding.level.as_str())
+    .bind(i64::from(finding.score))
+    .bind(FindingStatus::New.as_str())
+    .bind(Outcome::None.as_str())
+    .bind(finding.settles_at)
+    .bind(&finding.user_id)
+    .bind(account_key(&finding.user_id))
+    .bind(&finding.subject_id)
+    .bind(&finding.care_unit_id)
+    .bind(&finding.controller_id)
+    .bind(finding.first_at)
+    .bind(finding.last_at)
+    .bind(count(finding))
+    .bind(text(&finding.event_ids)?)
+    .bind(&finding.title_sv)
+    .bind(&finding.title_en)
+    .bind(text(&finding.reasons)?)
+    .bind(text(&finding.evidence)?)
+    .bind(words(finding))
+    .bind(finding.created_at)
+    .bind(now)
+    .execute(&mut **tx)
+    .await
+    .map_err(database(DOING))?;
+    Ok(())
+}
+
+/// Rewrites what was seen; what people did with it (status, outcome, who has it) stays, and so does when it was made.
+async fn update(
+    tx: &mut Transaction<'static, Sqlite>,
+    finding_id: &str,
+    finding: &Finding,
+    now: i64,
+) -> Result<(), ReviewError> {
+    sqlx::query(
+        "UPDATE findings SET rule_version = $1, level = $2, score = $3, settles_at = $4, care_unit_id = $5, \
+         controller_id = $6, first_at = $7, last_at = $8, event_count = $9, event_ids = $10, title_sv = $11, \
+         title_en = $12, reasons = $13, evidence = $14, words = $15, changed_at = $16 WHERE finding_id = $17",
+    )
+    .bind(i64::from(finding.rule_version))
+    .bind(finding.level.as_str())
+    .bind(i64::from(finding.score))
+    .bind(finding.settles_at)
+    .bind(&finding.care_unit_id)
+    .bind(&finding.controller_id)
+    .bind(finding.first_at)
+    .bind(finding.last_at)
+    .bind(count(finding))
+    .bind(text(&finding.event_ids)?)
+    .bind(&finding.title_sv)
+    .bind(&finding.title_en)
+    .bind(text(&finding.reasons)?)
+    .bind(text(&finding.evidence)?)
+    .bind(words(finding))
+    .bind(now)
+    .bind(finding_id)
+    .execute(&mut **tx)
+    .await
+    .map_err(database(DOING))?;
+    Ok(())
+}
+
+async fn put_parts(
+    tx: &mut Transaction<'static, Sqlite>,
+    finding_id: &str,
+    finding: &Finding,
+    statements: &[Finding],
+) -> Result<(), ReviewError> {
+    // Events only ever join, so those that are there stay.
+    let distinct: BTreeSet<&String> = finding.event_ids.iter().collect();
+    let distinct: Vec<&String> = distinct.into_iter().collect();
+    for chunk in distinct.chunks(500) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO finding_events (finding_id, event_id) ");
+        query.push_values(chunk, |mut row, event| {
+            row.push_bind(finding_id.to_owned()).push_bind((*event).clone());
+        });
+        query.push(" ON CONFLICT (finding_id, event_id) DO NOTHING");
+        query.build().execute(&mut **tx).await.map_err(database(DOING))?;
+    }
+    sqlx::query("DELETE FROM finding_statements WHERE finding_id = $1")
+        .bind(finding_id)
+        .execute(&mut **tx)
+        .await
+        .map_err(database(DOING))?;
+    for (ordinal, statement) in statements.iter().enumerate() {
+        sqlx::query("INSERT INTO finding_statements (finding_id, ordinal, body) VALUES ($1, $2, $3)")
+            .bind(finding_id)
+            .bind(i64::try_from(ordinal).unwrap_or(i64::MAX))
+            .bind(text(statement)?)
+            .execute(&mut **tx)
+            .await
+            .map_err(database(DOING))?;
+    }
+    Ok(())
+}
+
+fn count(finding: &Finding) -> i64 {
+    i64::try_from(finding.event_count).unwrap_or(i64::MAX)
+}
+
+/// What searching looks in.
+fn words(finding: &Finding) -> String {
+    let mut words = vec![&finding.rule_id, &finding.title_sv, &finding.title_en, &finding.user_id];
+    words.extend(&finding.subject_id);
+    words.extend(&finding.care_unit_id);
+    words.extend(finding.reasons.iter().flat_map(|reason| [&reason.sv, &reason.en]));
+    words.into_iter().map(|word| word.to_lowercase()).collect::<Vec<_>>().join("\n")
+}
+
+fn text(value: &impl Serialize) -> Result<String, ReviewError> {
+    serde_json::to_string(value).map_err(|e| ReviewError::Database { doing: DOING, what: e.to_string() })
+}

@@ -1,0 +1,9 @@
+//! The review room over real SQLite files.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod crash;
+mod decisions;
+mod lists;
+mod recording;
+mod sign_in;
+mod world;

@@ -1,0 +1,205 @@
+//! Runs and their findings: the same again changes nothing, whatever the order and the cut.
+
+use std::collections::BTreeSet;
+
+use insyn_review::{Filter, FindingView, Role, Scope};
+use insyn_rules::{Finding, FindingStatus, FindingStore, Outcome, Recorded};
+use proptest::{collection, prelude::*, test_runner::TestCaseError};
+
+use crate::world::{World, finding, run};
+
+async fn all(world: &World) -> Vec<FindingView> {
+    let mut all = world.db.list(&Filter::default(), &Scope::host(), None, 1000).await.unwrap().items;
+    for view in &mut all {
+        view.finding.evidence =
+            world.db.get(&view.finding.finding_id, &Scope::host()).await.unwrap().finding.evidence;
+    }
+    all
+}
+
+fn recorded(new: u64, joined: u64, unchanged: u64) -> Recorded {
+    Recorded { new, joined, unchanged }
+}
+
+#[tokio::test]
+async fn new_joined_unchanged() {
+    let world = World::new().await;
+    let (one, more, part) = (
+        finding("no-relation", "U1", "E1", &[1, 2]),
+        finding("no-relation", "U1", "E1", &[1, 2, 9]),
+        finding("no-relation", "U1", "E1", &[2]),
+    );
+    let other = finding("no-relation", "U2", "E1", &[1]);
+    let record = async |id: &str, findings: &[Finding]| world.db.record(&run(id), findings).await.unwrap();
+    assert_eq!(record("r1", &[one.clone(), other]).await, recorded(2, 0, 0));
+    let before = all(&world).await;
+    assert_eq!(
+        before.iter().find(|v| v.finding.user_id == "U1").unwrap().finding,
+        one,
+        "as it was handed in"
+    );
+    assert_eq!(record("r2", &[one.clone(), part]).await, recorded(0, 0, 2));
+    assert_eq!(all(&world).await, before);
+    assert_eq!(record("r3", std::slice::from_ref(&more)).await, recorded(0, 1, 0));
+    let scope = Scope::host();
+    assert_eq!(world.db.get(&one.finding_id, &scope).await.unwrap().finding, more);
+    assert_eq!(record("r4", &[one.clone(), more]).await, recorded(0, 0, 2));
+
+    let steps: Vec<(String, String, Option<String>)> = world
+        .db
+        .history(&one.finding_id, &scope)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|step| (step.kind.as_str().to_owned(), step.by_name, step.comment))
+        .collect();
+    assert_eq!(
+        steps,
+        [("made".into(), "r1".into(), None), ("joined".into(), "r3".into(), Some("+1".into()))]
+    );
+    let runs = world.db.runs(None, 10).await.unwrap().items;
+    assert_eq!(
+        runs.iter().map(|r| (r.run_id.as_str(), r.recorded)).collect::<Vec<_>>()[..2],
+        [("r1", recorded(2, 0, 0)), ("r2", recorded(0, 0, 2))]
+    );
+    assert_eq!(world.db.run("r3").await.unwrap().record["lake_version"], 7);
+    assert_eq!(world.db.run("r9").await.unwrap_err().code(), "unknown_run");
+}
+
+#[tokio::test]
+async fn what_is_decided_stays_decided_and_new_events_follow_it() {
+    let world = World::new().await;
+    let anna = world.person("anna", Role::Reviewer, &["E1"]).await;
+    let stated = |events: &[u32]| finding("no-relation", "U1", "E1", events);
+    let id = stated(&[1]).finding_id;
+    let record = async |events: &[u32]| world.db.record(&run("r"), &[stated(events)]).await.unwrap();
+    assert_eq!(record(&[1, 2]).await, recorded(1, 0, 0));
+    let decided = world.db.decide(&anna, &id, Outcome::Authorised, "Jour den natten.").await.unwrap();
+
+    assert_eq!(record(&[1, 2]).await, recorded(0, 0, 1), "nothing reopens it");
+    assert_eq!(record(&[2]).await, recorded(0, 0, 1));
+    let again = Finding { rule_version: 2, ..stated(&[1, 2]) };
+    assert_eq!(
+        world.db.record(&run("r"), &[again]).await.unwrap(),
+        recorded(0, 0, 1),
+        "nor does a new version"
+    );
+
+    assert_eq!(record(&[1, 2, 7]).await, recorded(1, 0, 0));
+    assert_eq!(record(&[1, 2, 7]).await, recorded(0, 0, 1));
+    assert_eq!(record(&[1, 2, 7, 8]).await, recorded(0, 1, 0));
+    assert_eq!(world.db.get(&id, &Scope::host()).await.unwrap(), decided);
+
+    let chain = world.db.chain(&id, &Scope::host()).await.unwrap();
+    assert_eq!(chain.len(), 2);
+    let next = &chain[1];
+    assert_eq!(next.follows.as_deref(), Some(id.as_str()));
+    assert_ne!(next.finding.finding_id, id);
+    assert_eq!(
+        (next.finding.event_ids.as_slice(), next.finding.event_count),
+        (&["e7".to_owned(), "e8".to_owned()][..], 2)
+    );
+    assert_eq!((next.finding.status, next.finding.outcome), (FindingStatus::New, Outcome::None));
+
+    world.db.decide(&anna, &next.finding.finding_id, Outcome::CannotTell, "Minns inte.").await.unwrap();
+    assert_eq!(record(&[1, 2, 7, 8]).await, recorded(0, 0, 1));
+    assert_eq!(record(&[1, 2, 7, 8, 9]).await, recorded(1, 0, 0));
+    let chain = world.db.chain(&id, &Scope::host()).await.unwrap();
+    assert_eq!(chain.iter().map(|v| v.finding.event_count).collect::<Vec<_>>(), [2, 2, 1]);
+}
+
+#[tokio::test]
+async fn a_finding_without_events_is_made_once_and_decided_once() {
+    let world = World::new().await;
+    let anna = world.person("anna", Role::Reviewer, &["E1"]).await;
+    let quiet = finding("source-quiet", "", "E1", &[]);
+    let record = async || world.db.record(&run("r"), std::slice::from_ref(&quiet)).await.unwrap();
+    assert_eq!(record().await, recorded(1, 0, 0));
+    assert_eq!(record().await, recorded(0, 0, 1));
+    world.db.decide(&anna, &quiet.finding_id, Outcome::CannotTell, "Driftstopp.").await.unwrap();
+    assert_eq!(record().await, recorded(0, 0, 1));
+}
+
+#[tokio::test]
+async fn two_processes_record_the_same_at_once() {
+    let world = World::new().await;
+    let other = world.again().await;
+    let findings: Vec<Finding> =
+        (0..60).map(|n| finding("rule", &format!("U{n}"), "E1", &[n, n + 1])).collect();
+    let (one, two) = (run("r1"), run("r2"));
+    let (one, two) = tokio::join!(world.db.record(&one, &findings), other.record(&two, &findings));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!((one.new + two.new, one.unchanged + two.unchanged, one.joined + two.joined), (60, 60, 0));
+    assert_eq!(all(&world).await.len(), 60);
+}
+
+#[tokio::test]
+async fn many_events_and_many_findings_go_through_in_one_run() {
+    let world = World::new().await;
+    let long: Vec<u32> = (0..3000).collect();
+    let mut findings: Vec<Finding> =
+        (0..1200).map(|n| finding("rule", &format!("U{n}"), "E1", &[n])).collect();
+    findings.push(finding("volume", "U1", "E1", &long));
+    assert_eq!(world.db.record(&run("r"), &findings).await.unwrap(), recorded(1201, 0, 0));
+    assert_eq!(world.db.record(&run("s"), &findings).await.unwrap(), recorded(0, 0, 1201));
+    let filter = Filter { event: Some("e7".into()), ..Filter::default() };
+    assert_eq!(world.db.list(&filter, &Scope::host(), None, 10).await.unwrap().items.len(), 2);
+}
+
+/// One run: what it states of each of three users.
+fn runs() -> impl Strategy<Value = Vec<Vec<(u8, BTreeSet<u32>)>>> {
+    let stated = (0u8..3, collection::btree_set(0u32..6, 1..5));
+    collection::vec(collection::vec(stated, 0..4), 1..6)
+}
+
+async fn end_state(runs: &[Vec<(u8, BTreeSet<u32>)>]) -> Vec<Finding> {
+    let world = World::new().await;
+    for (n, stated) in runs.iter().enumerate() {
+        let findings: Vec<Finding> = stated
+            .iter()
+            .map(|(user, events)| {
+                finding("rule", &format!("U{user}"), "E1", &events.iter().copied().collect::<Vec<_>>())
+            })
+            .collect();
+        world.db.record(&run(&format!("r{n}")), &findings).await.unwrap();
+    }
+    all(&world).await.into_iter().map(|view| view.finding).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn order_repetition_and_cut_of_runs_do_not_matter(runs in runs(), turn in any::<prop::sample::Index>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let told = end_state(&runs).await;
+            let mut other = runs.clone();
+            other.reverse();
+            let turn = turn.index(other.len());
+            other.rotate_left(turn);
+            other.push(other[0].clone());
+            prop_assert_eq!(&end_state(&other).await, &told, "other order, one run twice");
+            let at_once = vec![runs.concat()];
+            prop_assert_eq!(&end_state(&at_once).await, &told, "one run");
+            let each: Vec<_> = runs.concat().into_iter().map(|one| vec![one]).collect();
+            prop_assert_eq!(&end_state(&each).await, &told, "a run for each");
+            // Brute force: every event that was ever stated of a user stands in that user's only finding.
+            for user in 0..3u8 {
+                let stated: BTreeSet<String> = runs
+                    .concat()
+                    .iter()
+                    .filter(|(of, _)| *of == user)
+                    .flat_map(|(_, events)| events.iter().map(|e| format!("e{e}")).collect::<Vec<_>>())
+                    .collect();
+                let name = format!("U{user}");
+                let found: Vec<&Finding> = told.iter().filter(|f| f.user_id == name).collect();
+                prop_assert_eq!(found.len(), usize::from(!stated.is_empty()));
+                if let Some(found) = found.first() {
+                    prop_assert_eq!(found.event_ids.iter().cloned().collect::<BTreeSet<_>>(), stated);
+                }
+            }
+            Ok::<(), TestCaseError>(())
+        })?;
+    }
+}

@@ -1,0 +1,76 @@
+//! The parts of `insyn.toml` that the engine itself reads.
+
+use std::path::PathBuf;
+
+use chrono_tz::Tz;
+use serde::Deserialize;
+
+/// `[organisation]`: whose installation this is, and in which zone its people live.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Organisation {
+    /// The organisation's id, e.g. `SE2321000016`.
+    pub id: String,
+    /// Its name, for people.
+    pub name: String,
+    /// The zone of local times and calendar days; `Europe/Stockholm` when not given.
+    #[serde(default = "stockholm", deserialize_with = "zone")]
+    pub timezone: Tz,
+}
+
+/// `[lake]`: where the Delta tables lie.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LakeConfig {
+    /// A folder (relative to the folder of `insyn.toml`), or a url.
+    pub url: String,
+}
+
+/// `[context]`: where the context tables are delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContextConfig {
+    /// The folder with `units.csv`, `staff.parquet` and the others.
+    pub dir: PathBuf,
+}
+
+fn stockholm() -> Tz {
+    Tz::Europe__Stockholm
+}
+
+fn zone<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "found \"{name}\", expected a zone of the IANA time zone database, as \"Europe/Stockholm\""
+        ))
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_zone_is_stockholm_unless_said_otherwise() {
+        let organisation: Organisation = serde_json::from_str(r#"{"id":"SE1","name":"Exempel"}"#).unwrap();
+        assert_eq!(organisation.timezone, Tz::Europe__Stockholm);
+        let organisation: Organisation =
+            serde_json::from_str(r#"{"id":"SE1","name":"Exempel","timezone":"Europe/Helsinki"}"#).unwrap();
+        assert_eq!(organisation.timezone, Tz::Europe__Helsinki);
+    }
+
+    #[test]
+    fn a_wrong_zone_says_what_was_found_and_expected() {
+        let error = serde_json::from_str::<Organisation>(r#"{"id":"SE1","name":"E","timezone":"Stockholm"}"#)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("\"Stockholm\"") && error.contains("Europe/Stockholm"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        assert!(serde_json::from_str::<LakeConfig>(r#"{"url":"./lake","uri":"x"}"#).is_err());
+    }
+}

@@ -1,0 +1,212 @@
+//! From rows to the bytes of a Parquet file, with what the Delta log shall say of it.
+//!
+//! The layout serves one question first, "who opened this record?": sorted by `subject_id` and time, small pages,
+//! a page index with statistics for the columns that prune, and no statistics where they would only spread
+//! personal data.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, Int64Array, Int64Builder, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use bytes::Bytes;
+use insyn_event::{AccessEvent, EventBatch};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::SortingColumn;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::error::LakeError;
+use super::stats::{FileStats, bounds_of};
+use super::types::{Bounds, Gap, Quarantined, Table};
+
+/// Rows of a row group at most.
+const ROW_GROUP_ROWS: usize = 131_072;
+/// Bytes of a row group at most, as estimated while it is written: rows may be long.
+const ROW_GROUP_BYTES: usize = 256 << 20;
+/// Rows of a data page. A subject's rows are read page by page: smaller costs more index, larger more decoding.
+const PAGE_ROWS: usize = 2_000;
+/// Rows that are turned into Arrow arrays at a time.
+const BATCH_ROWS: usize = 8_192;
+
+/// The columns by which the rows of an events file are sorted; null subjects come last.
+const SORT: [&str; 2] = ["subject_id", "occurred_at"];
+/// Columns with bounds for every page.
+const PAGE_STATISTICS: [&str; 3] = ["subject_id", "occurred_at", "user_id"];
+/// Columns with bounds for every row group: they say nothing of a person.
+const CHUNK_STATISTICS: [&str; 6] =
+    ["source", "controller_id", "care_unit_id", "segment", "ingested_at", "sequence"];
+/// Nearly every value is another: a dictionary would only be built to be thrown away.
+const UNIQUE: [&str; 5] = ["event_id", "record", "occurred_at_raw", "correlation_id", "bytes"];
+/// Numbers that run along with the rows: differences are short.
+const RUNNING: [&str; 7] =
+    ["occurred_at", "ended_at", "recorded_at", "file_offset", "file_length", "seq", "from_offset"];
+
+/// The bytes of a file and what the log says of it.
+pub(super) struct Encoded {
+    pub bytes: Bytes,
+    pub stats: FileStats,
+}
+
+/// The rows of one segment, `year`, `segment` and `seq` filled in, as one file. They are sorted on the way.
+///
+/// # Errors
+/// When Parquet refuses the rows.
+pub(super) fn events(rows: &[AccessEvent]) -> Result<Encoded, LakeError> {
+    let table = Table::AccessEvents;
+    let mut order: Vec<&AccessEvent> = rows.iter().collect();
+    order.sort_unstable_by_key(|row| {
+        (row.subject_id.is_none(), row.subject_id.as_deref(), row.occurred_at, row.seq)
+    });
+
+    let fault = |e: ArrowError| LakeError::encode(table, e);
+    let schema = table.file_schema();
+    let columns = insyn_event::schema();
+    let kept: Vec<usize> =
+        (0..columns.fields().len()).filter(|i| columns.field(*i).name() != "year").collect();
+    let mut writer = Writer::new(table, &schema)?;
+    let mut batch = EventBatch::default();
+    for chunk in order.chunks(BATCH_ROWS) {
+        chunk.iter().for_each(|row| batch.push(row));
+        writer.write(&batch.finish().and_then(|b| b.project(&kept)).map_err(fault)?)?;
+    }
+    let stats = FileStats {
+        rows: rows.len() as u64,
+        subject_id: bounds_of(rows.iter().map(|row| row.subject_id.as_ref())),
+        user_id: bounds_of(rows.iter().map(|row| row.user_id.as_ref())),
+        occurred_at: bounds_of(rows.iter().map(|row| Some(&row.occurred_at))),
+        ..FileStats::default()
+    };
+    Ok(Encoded { bytes: writer.finish()?, stats })
+}
+
+/// One batch's rows of `quarantine`, in the order given.
+///
+/// # Errors
+/// When Parquet refuses the rows.
+pub(super) fn quarantine(rows: &[Quarantined], sequence: i64) -> Result<Encoded, LakeError> {
+    let mut bytes = BinaryBuilder::new();
+    rows.iter().for_each(|row| bytes.append_value(&row.bytes));
+    let columns: Vec<ArrayRef> = vec![
+        texts(rows.iter().map(|row| &row.source)),
+        texts(rows.iter().map(|row| &row.file_id)),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.file_offset))),
+        Arc::new(bytes.finish()),
+        texts(rows.iter().map(|row| &row.reason)),
+        times(rows.iter().map(|row| row.ingested_at)),
+        Arc::new(Int64Array::from_value(sequence, rows.len())),
+    ];
+    side(Table::Quarantine, rows.first().map(|row| row.source.clone()), sequence, columns)
+}
+
+/// One batch's rows of `gaps`, in the order given.
+///
+/// # Errors
+/// When Parquet refuses the rows.
+pub(super) fn gaps(rows: &[Gap], sequence: i64) -> Result<Encoded, LakeError> {
+    let mut to = Int64Builder::new();
+    rows.iter().for_each(|row| to.append_option(row.to_offset));
+    let columns: Vec<ArrayRef> = vec![
+        texts(rows.iter().map(|row| &row.source)),
+        texts(rows.iter().map(|row| &row.file_id)),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.from_offset))),
+        Arc::new(to.finish()),
+        texts(rows.iter().map(|row| &row.reason)),
+        times(rows.iter().map(|row| row.noticed_at)),
+        Arc::new(Int64Array::from_value(sequence, rows.len())),
+    ];
+    side(Table::Gaps, rows.first().map(|row| row.source.clone()), sequence, columns)
+}
+
+fn side(
+    table: Table,
+    source: Option<String>,
+    sequence: i64,
+    columns: Vec<ArrayRef>,
+) -> Result<Encoded, LakeError> {
+    let schema = table.file_schema();
+    let batch =
+        RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|e| LakeError::encode(table, e))?;
+    let mut writer = Writer::new(table, &schema)?;
+    writer.write(&batch)?;
+    let stats = FileStats {
+        rows: batch.num_rows() as u64,
+        source: Bounds { min: source.clone(), max: source, nulls: Some(0) },
+        sequence: Bounds { min: Some(sequence), max: Some(sequence), nulls: Some(0) },
+        ..FileStats::default()
+    };
+    Ok(Encoded { bytes: writer.finish()?, stats })
+}
+
+fn texts<'a>(values: impl Iterator<Item = &'a String>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+fn times(values: impl Iterator<Item = i64>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC"))
+}
+
+struct Writer {
+    table: Table,
+    inner: ArrowWriter<Vec<u8>>,
+}
+
+impl Writer {
+    fn new(table: Table, schema: &SchemaRef) -> Result<Writer, LakeError> {
+        // Every reader of the lake knows the columns; Arrow's own copy of the schema would only make files longer.
+        let options =
+            ArrowWriterOptions::new().with_properties(properties(schema)).with_skip_arrow_metadata(true);
+        let inner = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)
+            .map_err(|e| LakeError::encode(table, e))?;
+        Ok(Writer { table, inner })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+        self.inner.write(batch).map_err(|e| LakeError::encode(self.table, e))
+    }
+
+    fn finish(self) -> Result<Bytes, LakeError> {
+        self.inner.into_inner().map(Bytes::from).map_err(|e| LakeError::encode(self.table, e))
+    }
+}
+
+/// How files are written: fresh ones with zstd's fastest level, since compaction writes them anew.
+fn properties(schema: &SchemaRef) -> WriterProperties {
+    let column = |name: &str| ColumnPath::from(name);
+    let has = |name: &&str| schema.column_with_name(name).is_some();
+    let sorting = SORT.iter().filter_map(|name| schema.index_of(name).ok()).map(|index| SortingColumn {
+        column_idx: i32::try_from(index).unwrap_or_default(),
+        descending: false,
+        nulls_first: false,
+    });
+    let sorting: Vec<_> = sorting.collect();
+
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("insyn ", env!("CARGO_PKG_VERSION")).into())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS / 4)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_sorting_columns((sorting.len() == SORT.len()).then_some(sorting));
+    for name in CHUNK_STATISTICS.iter().filter(|n| has(n)) {
+        properties = properties.set_column_statistics_enabled(column(name), EnabledStatistics::Chunk);
+    }
+    for name in PAGE_STATISTICS.iter().filter(|n| has(n)) {
+        properties = properties.set_column_statistics_enabled(column(name), EnabledStatistics::Page);
+    }
+    for name in UNIQUE.iter().filter(|n| has(n)) {
+        properties = properties.set_column_dictionary_enabled(column(name), false);
+    }
+    for name in RUNNING.iter().filter(|n| has(n)) {
+        properties = properties
+            .set_column_dictionary_enabled(column(name), false)
+            .set_column_encoding(column(name), Encoding::DELTA_BINARY_PACKED);
+    }
+    properties.build()
+}

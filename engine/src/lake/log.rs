@@ -1,0 +1,372 @@
+//! One Delta table's log: its state kept in memory and carried on commit by commit, and the one way to add a commit.
+//!
+//! The state is loaded by delta-rs once (checkpoint and commits); afterwards each new commit is read as it comes, so
+//! that opening a snapshot costs the same after a hundred thousand commits as after ten. A commit is put as exactly
+//! the version after the state that it was decided on, and only if that version does not exist: checking and
+//! committing happen on the same snapshot, and whoever loses looks again.
+
+use std::collections::BTreeMap;
+use std::path::Path as FsPath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::Utc;
+use deltalake::kernel::{Action, Add, DomainMetadata, Remove};
+use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{Error as StoreFault, ObjectStore, ObjectStoreExt, PutMode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::create;
+use super::error::LakeError;
+use super::source::{ORDINALS, Ordinals, SourceState, domain, source_of};
+use super::stats::FileStats;
+use super::types::{LakeFile, Table};
+use crate::store::DurableStore;
+
+/// After so many lost races a commit is given up. Within one process commits queue, so these are other processes.
+const ATTEMPTS: usize = 100;
+
+/// A Delta table of the lake.
+pub(super) struct TableLog {
+    pub(super) table: Table,
+    store: Arc<dyn ObjectStore>,
+    log_store: LogStoreRef,
+    state: Mutex<Option<Arc<TableState>>>,
+}
+
+/// The table as of one version.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TableState {
+    pub version: u64,
+    /// Every live file, oldest first.
+    pub files: Arc<Vec<Arc<LakeFile>>>,
+    pub ordinals: Arc<Ordinals>,
+    pub sources: Arc<BTreeMap<String, SourceState>>,
+    /// The newest checkpoint that this process knows of.
+    pub checkpoint: u64,
+}
+
+/// What a decision on a state came to.
+pub(super) enum Decision {
+    /// Commit these actions as the next version.
+    Commit(Vec<Action>),
+    /// Nothing to commit.
+    Nothing,
+}
+
+impl TableLog {
+    /// The table in `folder`, which exists; made when there is no Delta log yet.
+    pub(super) async fn open(table: Table, folder: &FsPath) -> Result<TableLog, LakeError> {
+        let store: Arc<dyn ObjectStore> = Arc::new(DurableStore::at(folder)?);
+        let location = Url::from_directory_path(folder)
+            .map_err(|()| LakeError::delta(table, format!("{} is no absolute path", folder.display())))?;
+        let whole = Arc::new(DurableStore::whole());
+        let log_store = default_logstore(Arc::clone(&store), whole, &location, &StorageConfig::default());
+        let log = TableLog { table, store, log_store, state: Mutex::new(None) };
+        log.create_if_absent().await?;
+        log.current().await?;
+        Ok(log)
+    }
+
+    /// The newest state.
+    pub(super) async fn current(&self) -> Result<Arc<TableState>, LakeError> {
+        let mut held = self.state.lock().await;
+        self.refresh(&mut held).await
+    }
+
+    /// The state as it was last seen: nothing is read.
+    pub(super) async fn held(&self) -> Result<Arc<TableState>, LakeError> {
+        let mut held = self.state.lock().await;
+        match held.as_ref() {
+            Some(state) => Ok(Arc::clone(state)),
+            None => self.refresh(&mut held).await,
+        }
+    }
+
+    /// Decides on the newest state and commits upon exactly that, as often as others come first.
+    pub(super) async fn transact(
+        &self,
+        mut decide: impl FnMut(&TableState) -> Result<Decision, LakeError>,
+    ) -> Result<Arc<TableState>, LakeError> {
+        let mut held = self.state.lock().await;
+        for _ in 0..ATTEMPTS {
+            let state = self.refresh(&mut held).await?;
+            let actions = match decide(&state)? {
+                Decision::Nothing => return Ok(state),
+                Decision::Commit(actions) => actions,
+            };
+            let version = state.version + 1;
+            match self.put(version, &actions).await {
+                Ok(()) => {
+                    let mut next = TableState::clone(&state);
+                    next.apply(self.table, actions.into_iter().map(Line::from).collect())?;
+                    let next = Arc::new(next);
+                    *held = Some(Arc::clone(&next));
+                    return Ok(next);
+                }
+                Err(StoreFault::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(LakeError::Contended { table: self.table.name(), attempts: ATTEMPTS })
+    }
+
+    /// Puts a data file; `path` is relative to the table.
+    pub(super) async fn put_file(&self, path: &str, bytes: Bytes) -> Result<(), LakeError> {
+        self.store.put_opts(&Path::from(path), bytes.into(), PutMode::Create.into()).await?;
+        Ok(())
+    }
+
+    /// Removes a data file that no commit names. What cannot be removed is only space.
+    pub(super) async fn forget_file(&self, path: &str) {
+        if let Err(error) = self.store.delete(&Path::from(path)).await {
+            tracing::warn!(table = self.table.name(), path, %error, "an unused file stays behind");
+        }
+    }
+
+    /// Writes a checkpoint of the newest version, then removes log entries that are past their time.
+    pub(super) async fn checkpoint(&self) -> Result<u64, LakeError> {
+        let fault = |e| LakeError::delta(self.table, e);
+        let mut table = deltalake::DeltaTable::new(Arc::clone(&self.log_store));
+        table.load().await.map_err(fault)?;
+        let version = table.version().unwrap_or_default();
+        deltalake::checkpoints::create_checkpoint(&table, None).await.map_err(fault)?;
+        deltalake::checkpoints::cleanup_metadata(&table, None).await.map_err(fault)?;
+        if let Some(state) = self.state.lock().await.as_mut() {
+            let mut next = TableState::clone(state);
+            next.checkpoint = next.checkpoint.max(version);
+            *state = Arc::new(next);
+        }
+        Ok(version)
+    }
+
+    async fn create_if_absent(&self) -> Result<(), LakeError> {
+        let mut entries = self.store.list(Some(&Path::from("_delta_log")));
+        if entries.try_next().await?.is_some() {
+            return Ok(());
+        }
+        match self
+            .store
+            .put_opts(&entry(0), create::first_commit(self.table).into(), PutMode::Create.into())
+            .await
+        {
+            Ok(_) | Err(StoreFault::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn put(&self, version: u64, actions: &[Action]) -> Result<(), StoreFault> {
+        let mut text = commit_info(version).to_string();
+        for action in actions {
+            text.push('\n');
+            let line = serde_json::to_string(action)
+                .map_err(|e| StoreFault::Generic { store: "Delta log", source: Box::new(e) })?;
+            text.push_str(&line);
+        }
+        self.store.put_opts(&entry(version), text.into(), PutMode::Create.into()).await?;
+        Ok(())
+    }
+
+    /// Reads the commits that came since; loads the whole when there is no state or its log has been cleaned away.
+    async fn refresh(&self, held: &mut Option<Arc<TableState>>) -> Result<Arc<TableState>, LakeError> {
+        let mut state = match held.as_ref() {
+            Some(state) => Arc::clone(state),
+            None => Arc::new(self.load().await?),
+        };
+        let before = state.version;
+        while let Some(lines) = self.read_entry(state.version + 1).await? {
+            Arc::make_mut(&mut state).apply(self.table, lines)?;
+        }
+        // The newest commit's entry is never cleaned away. When ours is gone, others went on and cleaned behind them.
+        if state.version == before && held.is_some() && self.is_gone(state.version).await? {
+            state = Arc::new(self.load().await?);
+        }
+        *held = Some(Arc::clone(&state));
+        Ok(state)
+    }
+
+    async fn is_gone(&self, version: u64) -> Result<bool, LakeError> {
+        match self.store.head(&entry(version)).await {
+            Ok(_) => Ok(false),
+            Err(StoreFault::NotFound { .. }) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn read_entry(&self, version: u64) -> Result<Option<Vec<Line>>, LakeError> {
+        let bytes = match self.store.get(&entry(version)).await {
+            Ok(found) => found.bytes().await?,
+            Err(StoreFault::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        let lines = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
+        // The place within the line is told, its content is not: it may hold a personal number.
+        lines.map(Some).map_err(|e| LakeError::Unexpected {
+            table: self.table.name(),
+            version,
+            found: format!("an entry that cannot be read (column {})", e.column()),
+            expected: "one JSON action a line",
+        })
+    }
+
+    async fn load(&self) -> Result<TableState, LakeError> {
+        let fault = |e: deltalake::DeltaTableError| LakeError::delta(self.table, e);
+        let snapshot =
+            deltalake::kernel::Snapshot::try_new(self.log_store.as_ref(), None).await.map_err(fault)?;
+        let mut state = TableState { version: snapshot.version(), ..TableState::default() };
+        create::check_protocol(self.table, state.version, snapshot.protocol())?;
+
+        let mut files = Vec::new();
+        let mut views = snapshot.file_views(self.log_store.as_ref(), None);
+        while let Some(view) = views.try_next().await.map_err(fault)? {
+            if view.deletion_vector_descriptor().is_some() {
+                return Err(deletion_vector(self.table, state.version));
+            }
+            let year = view.partition_values_map().remove("year").flatten();
+            let stats = FileStats::from_json(&view.stats().unwrap_or_default());
+            let size = u64::try_from(view.size()).unwrap_or_default();
+            files.push(Arc::new(stats.into_file(self.table, &view.path(), size, year)));
+        }
+        drop(views);
+        files.reverse(); // delta-rs gives the newest first
+        state.files = Arc::new(files);
+
+        if self.table == Table::AccessEvents {
+            let read = async |name: String| -> Result<Option<String>, LakeError> {
+                snapshot.domain_metadata(self.log_store.as_ref(), name).await.map_err(fault)
+            };
+            if let Some(text) = read(ORDINALS.into()).await? {
+                state.set_domain(self.table, ORDINALS, &text)?;
+            }
+            for source in Ordinals::clone(&state.ordinals).into_keys() {
+                if let Some(text) = read(domain(&source)).await? {
+                    state.set_domain(self.table, &domain(&source), &text)?;
+                }
+            }
+        }
+        state.checkpoint = self.last_checkpoint().await.unwrap_or_default();
+        Ok(state)
+    }
+
+    async fn last_checkpoint(&self) -> Option<u64> {
+        let hint =
+            self.store.get(&Path::from("_delta_log/_last_checkpoint")).await.ok()?.bytes().await.ok()?;
+        serde_json::from_slice::<Value>(&hint).ok()?.get("version")?.as_u64()
+    }
+}
+
+impl TableState {
+    /// Takes in the commit after this version.
+    fn apply(&mut self, table: Table, lines: Vec<Line>) -> Result<(), LakeError> {
+        self.version += 1;
+        let mut added = Vec::new();
+        let mut removed = std::collections::HashSet::new();
+        for line in lines {
+            if let Some(protocol) = line.protocol {
+                create::check_protocol_text(table, self.version, &protocol)?;
+            }
+            if let Some(remove) = line.remove {
+                removed.insert(format!("{}/{}", table.name(), remove.path));
+            }
+            if let Some(add) = line.add {
+                if add.deletion_vector.is_some() {
+                    return Err(deletion_vector(table, self.version));
+                }
+                added.push(Arc::new(file_of(table, &add)));
+            }
+            if let Some(domain) = line.domain {
+                self.set_domain(
+                    table,
+                    &domain.domain,
+                    if domain.removed { "" } else { &domain.configuration },
+                )?;
+            }
+        }
+        if !removed.is_empty() || !added.is_empty() {
+            let files = Arc::make_mut(&mut self.files);
+            // A path that is added again replaces what the log said of it before.
+            removed.extend(added.iter().map(|file: &Arc<LakeFile>| file.path.clone()));
+            if files.iter().any(|file| removed.contains(&file.path)) {
+                files.retain(|file| !removed.contains(&file.path));
+            }
+            files.extend(added);
+        }
+        Ok(())
+    }
+
+    fn set_domain(&mut self, table: Table, name: &str, text: &str) -> Result<(), LakeError> {
+        let version = self.version;
+        let fault = |_| LakeError::Unexpected {
+            table: table.name(),
+            version,
+            found: format!("domainMetadata \"{name}\" that cannot be read"),
+            expected: "what this version of Insyn writes there",
+        };
+        if table != Table::AccessEvents || text.is_empty() {
+            return Ok(());
+        }
+        if name == ORDINALS {
+            self.ordinals = Arc::new(serde_json::from_str(text).map_err(fault)?);
+        } else if let Some(source) = source_of(name) {
+            let state = serde_json::from_str(text).map_err(fault)?;
+            Arc::make_mut(&mut self.sources).insert(source.to_string(), state);
+        }
+        Ok(())
+    }
+}
+
+/// One line of a commit, as far as it matters here.
+#[derive(Default, Deserialize)]
+struct Line {
+    add: Option<Add>,
+    remove: Option<Remove>,
+    #[serde(rename = "domainMetadata")]
+    domain: Option<DomainMetadata>,
+    protocol: Option<Value>,
+}
+
+impl From<Action> for Line {
+    fn from(action: Action) -> Line {
+        match action {
+            Action::Add(add) => Line { add: Some(add), ..Line::default() },
+            Action::Remove(remove) => Line { remove: Some(remove), ..Line::default() },
+            Action::DomainMetadata(domain) => Line { domain: Some(domain), ..Line::default() },
+            _ => Line::default(),
+        }
+    }
+}
+
+fn file_of(table: Table, add: &Add) -> LakeFile {
+    let year = add.partition_values.get("year").cloned().flatten();
+    let stats = FileStats::from_json(add.stats.as_deref().unwrap_or_default());
+    stats.into_file(table, &add.path, u64::try_from(add.size).unwrap_or_default(), year)
+}
+
+fn entry(version: u64) -> Path {
+    Path::from(format!("_delta_log/{version:020}.json"))
+}
+
+fn commit_info(version: u64) -> Value {
+    json!({ "commitInfo": {
+        "timestamp": Utc::now().timestamp_millis(),
+        "operation": "WRITE",
+        "operationParameters": { "mode": "Append" },
+        "readVersion": version - 1,
+        "engineInfo": concat!("insyn/", env!("CARGO_PKG_VERSION")),
+    }})
+}
+
+fn deletion_vector(table: Table, version: u64) -> LakeError {
+    LakeError::Unexpected {
+        table: table.name(),
+        version,
+        found: "a deletion vector".into(),
+        expected: "whole files only; another program changed the table",
+    }
+}

@@ -1,0 +1,223 @@
+//! The lake: three Delta tables in one folder, and the only way to add to them.
+//!
+//! A batch of a source and the position after it are one Delta commit of `access_events`: it counts whole or not at
+//! all, after any crash. Rows of `quarantine` and `gaps` are committed before and count with it. A [`Snapshot`] is
+//! pinned: what a reader sees does not move. The tables are plain Delta, for every other reader.
+
+mod commit;
+mod create;
+mod encode;
+mod error;
+mod failpoint;
+mod location;
+mod lock;
+mod log;
+mod segment;
+mod snapshot;
+mod source;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use object_store::ObjectStore;
+
+use crate::store::{self, DurableStore};
+use commit::Logs;
+use log::{TableLog, TableState};
+
+pub use error::LakeError;
+pub use failpoint::CRASH_POINTS;
+pub use lock::LakeLock;
+pub use snapshot::Snapshot;
+pub use types::{Bounds, Committed, Gap, LakeFile, Progress, Quarantined, SourceCommit, Table};
+
+/// A table gets a checkpoint after so many commits.
+const CHECKPOINT_EVERY: u64 = 100;
+
+/// The lake. Cloning it costs nothing; clones share what they know of it.
+#[derive(Clone)]
+pub struct Lake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: String,
+    folder: PathBuf,
+    store: Arc<dyn ObjectStore>,
+    events: TableLog,
+    quarantine: TableLog,
+    gaps: TableLog,
+    writer: Mutex<String>,
+    snapshot: Mutex<Option<Snapshot>>,
+    checkpointing: AtomicBool,
+}
+
+impl std::fmt::Debug for Lake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lake({})", self.inner.root)
+    }
+}
+
+impl Lake {
+    /// Opens the lake that `url` names; relative folders lie under `base`. Folder and tables are made when absent,
+    /// and temporary files that a crash left are removed.
+    ///
+    /// # Errors
+    /// When the url is no folder, the folder cannot be used, or a table in it is not as Insyn made it.
+    pub async fn open(url: &str, base: &Path) -> Result<Lake, LakeError> {
+        let folder = location::folder(url, base)?;
+        let folder = tokio::task::spawn_blocking(move || prepare(&folder))
+            .await
+            .map_err(|e| LakeError::Io { path: base.to_path_buf(), what: e.to_string() })??;
+        let store = Arc::new(DurableStore::at(&folder)?);
+        let table = |table: Table| {
+            let folder = folder.join(table.name());
+            async move { TableLog::open(table, &folder).await }
+        };
+        let inner = Inner {
+            root: folder.display().to_string(),
+            store,
+            events: table(Table::AccessEvents).await?,
+            quarantine: table(Table::Quarantine).await?,
+            gaps: table(Table::Gaps).await?,
+            folder,
+            writer: Mutex::new(format!("process {}", std::process::id())),
+            snapshot: Mutex::new(None),
+            checkpointing: AtomicBool::new(false),
+        };
+        Ok(Lake { inner: Arc::new(inner) })
+    }
+
+    /// Where it lies: the absolute path of its folder.
+    pub fn root(&self) -> &str {
+        &self.inner.root
+    }
+
+    /// Its files; paths are relative to the root. A put through it is durable when it returns.
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.inner.store)
+    }
+
+    /// Takes the lake for `what` (as "ingest"), until the lock is dropped or the process dies. `holder` is what
+    /// another process is told ("insyn serve, pid 12"), also when it finds a batch taken.
+    ///
+    /// # Errors
+    /// [`LakeError::Locked`] names the holder.
+    pub fn lock(&self, holder: &str, what: &str) -> Result<LakeLock, LakeError> {
+        let lock = lock::lock(&self.inner.folder, holder, what)?;
+        *self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner) = holder.to_string();
+        Ok(lock)
+    }
+
+    /// How far `source` has been read, by what the lake holds.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn progress(&self, source: &str) -> Result<Progress, LakeError> {
+        let state = self.inner.events.current().await?;
+        Ok(state.sources.get(source).map(source::SourceState::progress).unwrap_or_default())
+    }
+
+    /// Adds a batch. When this returns, its rows, its quarantine, its gaps and its position are on disk and visible.
+    ///
+    /// # Errors
+    /// [`LakeError::SequenceTaken`] when the batch is not the next one of its source, [`LakeError::Batch`] when it
+    /// does not hold together; in both cases nothing of it counts. After an error of the store, ask
+    /// [`Lake::progress`] whether it counts.
+    pub async fn commit(&self, batch: SourceCommit) -> Result<Committed, LakeError> {
+        let inner = &self.inner;
+        let writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let committed = commit::commit(&inner.logs(), &writer, batch).await?;
+        self.checkpoint_when_due().await?;
+        Ok(committed)
+    }
+
+    /// The newest versions of the tables. Costs a few looks into the log folders when nothing changed.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub async fn snapshot(&self) -> Result<Snapshot, LakeError> {
+        // In this order: whatever `access_events` counts is then in the others.
+        let events = self.inner.events.current().await?;
+        let quarantine = self.inner.quarantine.current().await?;
+        let gaps = self.inner.gaps.current().await?;
+        let versions = [events.version, quarantine.version, gaps.version];
+        let mut kept = self.inner.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(snapshot) = kept.as_ref()
+            && Table::ALL.map(|table| snapshot.version_of(table)) == versions
+        {
+            return Ok(snapshot.clone());
+        }
+        let snapshot = Snapshot::new(&events, &quarantine, &gaps);
+        *kept = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// Writes a checkpoint of every table and removes log entries that are older than a day and covered by one.
+    /// Commits do this by themselves, beside, once in a while. Gives the version of `access_events` it covers.
+    ///
+    /// # Errors
+    /// When a log cannot be read or a checkpoint not be written.
+    pub async fn checkpoint(&self) -> Result<u64, LakeError> {
+        self.inner.quarantine.checkpoint().await?;
+        self.inner.gaps.checkpoint().await?;
+        self.inner.events.checkpoint().await
+    }
+
+    /// Starts checkpoints beside the commits, one at a time.
+    async fn checkpoint_when_due(&self) -> Result<(), LakeError> {
+        let due = |state: &TableState| state.version >= state.checkpoint + CHECKPOINT_EVERY;
+        let inner = &self.inner;
+        let mut tables = Vec::new();
+        for table in Table::ALL {
+            if due(&*inner.log(table).held().await?) {
+                tables.push(table);
+            }
+        }
+        if tables.is_empty() || inner.checkpointing.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let inner = Arc::clone(inner);
+        tokio::spawn(async move {
+            for table in tables {
+                if let Err(error) = inner.log(table).checkpoint().await {
+                    tracing::warn!(table = table.name(), %error, "no checkpoint this time; the log stays longer");
+                }
+            }
+            inner.checkpointing.store(false, Ordering::SeqCst);
+        });
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn logs(&self) -> Logs<'_> {
+        Logs { events: &self.events, quarantine: &self.quarantine, gaps: &self.gaps }
+    }
+
+    fn log(&self, table: Table) -> &TableLog {
+        match table {
+            Table::AccessEvents => &self.events,
+            Table::Quarantine => &self.quarantine,
+            Table::Gaps => &self.gaps,
+        }
+    }
+}
+
+/// Makes the folders, proves that they can be written, and removes what a crash left.
+fn prepare(folder: &Path) -> Result<PathBuf, LakeError> {
+    for table in Table::ALL {
+        store::make_folders(&folder.join(table.name()))?;
+    }
+    let folder = folder.canonicalize().map_err(|e| LakeError::io(folder, &e))?;
+    let swept = store::sweep(&folder);
+    if swept > 0 {
+        tracing::info!(files = swept, "removed temporary files that a crash had left");
+    }
+    Ok(folder)
+}

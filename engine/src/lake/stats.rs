@@ -1,0 +1,223 @@
+//! The statistics that the Delta log holds of a file: how many rows, and the bounds of the few columns that prune.
+//!
+//! They hold personal numbers, therefore only these columns. Bounds are written so that every reader prunes right:
+//! times rounded outwards to milliseconds (the unit of Delta's statistics), long texts cut so that they still bound.
+
+use chrono::{DateTime, SecondsFormat};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::types::{Bounds, LakeFile, Table};
+
+/// Texts longer than this are cut in the statistics, in characters.
+const LONGEST: usize = 64;
+const MILLI: i64 = 1_000;
+
+/// What the log says of one file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FileStats {
+    pub rows: u64,
+    pub subject_id: Bounds<String>,
+    pub occurred_at: Bounds<i64>,
+    pub user_id: Bounds<String>,
+    pub source: Bounds<String>,
+    pub sequence: Bounds<i64>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Json {
+    num_records: u64,
+    min_values: Map<String, Value>,
+    max_values: Map<String, Value>,
+    null_count: Map<String, Value>,
+}
+
+impl FileStats {
+    /// As Delta writes it.
+    pub(super) fn to_json(&self) -> String {
+        let mut json = Json { num_records: self.rows, ..Json::default() };
+        json.texts("subject_id", &self.subject_id);
+        json.texts("user_id", &self.user_id);
+        json.texts("source", &self.source);
+        json.put("occurred_at", &self.occurred_at, |at| rfc3339(floor(at)), |at| rfc3339(ceil(at)));
+        json.put("sequence", &self.sequence, |n| Some((*n).into()), |n| Some((*n).into()));
+        // A struct of maps with text keys always serialises.
+        serde_json::to_string(&json).unwrap_or_default()
+    }
+
+    /// What can be used of the statistics that the log holds; what is absent or of another kind is "not known".
+    pub(super) fn from_json(text: &str) -> FileStats {
+        let json: Json = serde_json::from_str(text).unwrap_or_default();
+        let text = |value: &Value| value.as_str().map(str::to_string);
+        let time = |value: &Value| {
+            DateTime::parse_from_rfc3339(value.as_str()?).ok().map(|at| at.timestamp_micros())
+        };
+        FileStats {
+            rows: json.num_records,
+            subject_id: json.get("subject_id", text),
+            user_id: json.get("user_id", text),
+            source: json.get("source", text),
+            occurred_at: json.get("occurred_at", time),
+            sequence: json.get("sequence", Value::as_i64),
+        }
+    }
+
+    pub(super) fn into_file(self, table: Table, path: &str, size: u64, year: Option<String>) -> LakeFile {
+        let one = |bounds: Bounds<String>| bounds.min.filter(|min| bounds.max.as_ref() == Some(min));
+        LakeFile {
+            path: format!("{}/{path}", table.name()),
+            size,
+            rows: self.rows,
+            year,
+            subject_id: self.subject_id,
+            occurred_at: self.occurred_at,
+            user_id: self.user_id,
+            source: one(self.source),
+            sequence: self.sequence.min.filter(|min| self.sequence.max == Some(*min)),
+        }
+    }
+}
+
+impl Json {
+    fn put<T>(
+        &mut self,
+        column: &str,
+        bounds: &Bounds<T>,
+        min: impl Fn(&T) -> Option<Value>,
+        max: impl Fn(&T) -> Option<Value>,
+    ) {
+        if let Some(value) = bounds.min.as_ref().and_then(min) {
+            self.min_values.insert(column.into(), value);
+        }
+        if let Some(value) = bounds.max.as_ref().and_then(max) {
+            self.max_values.insert(column.into(), value);
+        }
+        if let Some(nulls) = bounds.nulls {
+            self.null_count.insert(column.into(), nulls.into());
+        }
+    }
+
+    fn texts(&mut self, column: &str, bounds: &Bounds<String>) {
+        self.put(
+            column,
+            bounds,
+            |text| Some(cut_below(text).into()),
+            |text| cut_above(text).map(Value::from),
+        );
+    }
+
+    fn get<T>(&self, column: &str, read: impl Fn(&Value) -> Option<T>) -> Bounds<T> {
+        Bounds {
+            min: self.min_values.get(column).and_then(&read),
+            max: self.max_values.get(column).and_then(&read),
+            nulls: self.null_count.get(column).and_then(Value::as_u64),
+        }
+    }
+}
+
+/// Bounds of the values that `column` yields, row by row.
+pub(super) fn bounds_of<'a, T: Clone + Ord + 'a>(column: impl Iterator<Item = Option<&'a T>>) -> Bounds<T> {
+    let mut min: Option<&T> = None;
+    let mut max: Option<&T> = None;
+    let mut nulls = 0;
+    for value in column {
+        let Some(value) = value else {
+            nulls += 1;
+            continue;
+        };
+        min = Some(min.map_or(value, |m| m.min(value)));
+        max = Some(max.map_or(value, |m| m.max(value)));
+    }
+    Bounds { min: min.cloned(), max: max.cloned(), nulls: Some(nulls) }
+}
+
+fn floor(at: &i64) -> i64 {
+    at.div_euclid(MILLI) * MILLI
+}
+
+fn ceil(at: &i64) -> i64 {
+    floor(&at.saturating_add(MILLI - 1))
+}
+
+fn rfc3339(at: i64) -> Option<Value> {
+    Some(DateTime::from_timestamp_micros(at)?.to_rfc3339_opts(SecondsFormat::Millis, true).into())
+}
+
+fn cut_below(text: &str) -> &str {
+    text.char_indices().nth(LONGEST).map_or(text, |(end, _)| &text[..end])
+}
+
+/// A text that is no less than `text`: cut, with the greatest character behind. `None` where that would not bound.
+fn cut_above(text: &str) -> Option<String> {
+    let cut = cut_below(text);
+    if cut.len() == text.len() {
+        return Some(text.into());
+    }
+    let bound = format!("{cut}{}", char::MAX);
+    (bound.as_str() >= text).then_some(bound)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_form_is_deltas() {
+        let stats = FileStats {
+            rows: 3,
+            subject_id: Bounds {
+                min: Some("191212121212".into()),
+                max: Some("202001012386".into()),
+                nulls: Some(1),
+            },
+            occurred_at: Bounds {
+                min: Some(1_756_616_857_000_001),
+                max: Some(1_756_616_857_000_001),
+                nulls: Some(0),
+            },
+            ..FileStats::default()
+        };
+        let json: Value = serde_json::from_str(&stats.to_json()).unwrap();
+        assert_eq!(json["numRecords"], 3);
+        assert_eq!(json["minValues"]["subject_id"], "191212121212");
+        assert_eq!(json["minValues"]["occurred_at"], "2025-08-31T05:07:37.000Z");
+        assert_eq!(json["maxValues"]["occurred_at"], "2025-08-31T05:07:37.001Z");
+        assert_eq!(json["nullCount"]["subject_id"], 1);
+        assert_eq!(json["minValues"].get("user_id"), None);
+    }
+
+    #[test]
+    fn statistics_of_another_shape_bound_nothing() {
+        for text in ["", "{}", "null", r#"{"numRecords":1,"minValues":{"subject_id":7}}"#] {
+            assert_eq!(FileStats::from_json(text).subject_id, Bounds::default(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bounds_hold_every_value(
+            subjects in prop::collection::vec(prop::option::of("[0-9åÅ\u{10ffff}a-z]{0,80}"), 1..20),
+            times in prop::collection::vec(-62_000_000_000_000_000_i64..200_000_000_000_000_000, 1..20),
+        ) {
+            let stats = FileStats {
+                rows: subjects.len() as u64,
+                subject_id: bounds_of(subjects.iter().map(Option::as_ref)),
+                occurred_at: bounds_of(times.iter().map(Some)),
+                ..FileStats::default()
+            };
+            let read = FileStats::from_json(&stats.to_json());
+            prop_assert_eq!(read.rows, stats.rows);
+            prop_assert_eq!(read.subject_id.nulls, Some(subjects.iter().filter(|s| s.is_none()).count() as u64));
+            for subject in subjects.iter().flatten() {
+                prop_assert!(read.subject_id.may_hold(subject.as_str()));
+            }
+            for time in &times {
+                prop_assert!(read.occurred_at.may_hold(time));
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod commits;
+mod crash;
+mod layout;
+mod oracle;
+
+use std::collections::BTreeMap;
+use std::path::Path as FsPath;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
+use insyn_event::{AccessEvent, EventBatch};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::*;
+
+pub(super) const JULY_2026: i64 = 1_783_000_000_000_000;
+pub(super) const YEAR: i64 = 31_557_600_000_000;
+
+pub(super) async fn open(folder: &FsPath) -> Lake {
+    Lake::open("lake", folder).await.unwrap()
+}
+
+/// Some event of `source`; `n` decides all of it.
+pub(super) fn event(source: &str, n: i64) -> AccessEvent {
+    AccessEvent {
+        event_id: format!("{source}-{n}"),
+        source: source.into(),
+        organisation_id: "SE1".into(),
+        controller_id: "SE1-HSN".into(),
+        occurred_at: JULY_2026 + n * 1_234_567,
+        subject_id: (n % 7 != 0).then(|| format!("1912{:08}", n * 7919 % 50)),
+        user_id: (n % 5 != 0).then(|| format!("SE1-{}", n % 11)),
+        emergency: (n % 3 == 0).then_some(n % 2 == 0),
+        record: Some(format!("{{\"id\":{n}}}")),
+        file_id: "f1".into(),
+        file_offset: n * 100,
+        file_length: 100,
+        ingested_at: JULY_2026,
+        ..AccessEvent::default()
+    }
+}
+
+pub(super) fn quarantined(source: &str, n: i64) -> Quarantined {
+    Quarantined {
+        source: source.into(),
+        file_id: "f1".into(),
+        file_offset: n * 100,
+        bytes: vec![0xff, n as u8],
+        reason: "occurred_at: missing".into(),
+        ingested_at: JULY_2026,
+    }
+}
+
+pub(super) fn gap(source: &str, n: i64) -> Gap {
+    Gap {
+        source: source.into(),
+        file_id: "f1".into(),
+        from_offset: n * 100,
+        to_offset: (n % 2 == 0).then_some(n * 100 + 50),
+        reason: "the file was cut".into(),
+        noticed_at: JULY_2026,
+    }
+}
+
+pub(super) fn batch(source: &str, sequence: i64, events: std::ops::Range<i64>) -> SourceCommit {
+    SourceCommit {
+        source: source.into(),
+        sequence,
+        state: format!("{{\"at\":{}}}", events.end),
+        events: events.map(|n| event(source, n)).collect(),
+        ..SourceCommit::default()
+    }
+}
+
+/// The next batch of the source, whatever its number.
+pub(super) async fn commit_next(lake: &Lake, source: &str, events: std::ops::Range<i64>) -> Committed {
+    let sequence = lake.progress(source).await.unwrap().sequence + 1;
+    lake.commit(batch(source, sequence, events)).await.unwrap()
+}
+
+/// All rows of a table that count, as one batch in the table's schema, ordered by `by`.
+pub(super) async fn rows(lake: &Lake, table: Table, by: &[&str]) -> RecordBatch {
+    let snapshot = lake.snapshot().await.unwrap();
+    let store = lake.object_store();
+    let mut batches = Vec::new();
+    for file in snapshot.files(table) {
+        let bytes = store.get(&Path::from(file.path.as_str())).await.unwrap().bytes().await.unwrap();
+        assert_eq!(bytes.len() as u64, file.size);
+        let mut read = 0;
+        for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+            let batch = batch.unwrap();
+            read += batch.num_rows() as u64;
+            batches.push(with_year(table, file, &batch));
+        }
+        assert_eq!(read, file.rows, "{}", file.path);
+    }
+    let all = concat_batches(&table.schema(), &batches).unwrap();
+    ordered(&all, by)
+}
+
+fn with_year(table: Table, file: &LakeFile, batch: &RecordBatch) -> RecordBatch {
+    let schema = table.schema();
+    let columns = schema.fields().iter().map(|field| -> ArrayRef {
+        match (field.name().as_str(), &file.year) {
+            ("year", Some(year)) => {
+                Arc::new(StringArray::from_iter_values(std::iter::repeat_n(year, batch.num_rows())))
+            }
+            (name, _) => Arc::clone(batch.column_by_name(name).unwrap()),
+        }
+    });
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+}
+
+fn ordered(batch: &RecordBatch, by: &[&str]) -> RecordBatch {
+    if batch.num_rows() == 0 {
+        return batch.clone();
+    }
+    let columns: Vec<_> = by
+        .iter()
+        .map(|name| SortColumn { values: Arc::clone(batch.column_by_name(name).unwrap()), options: None })
+        .collect();
+    take_record_batch(batch, &lexsort_to_indices(&columns, None).unwrap()).unwrap()
+}
+
+/// What the lake should hold: plain vectors, and the numbering of segments done the slow way.
+#[derive(Default, Clone)]
+pub(super) struct Oracle {
+    ordinals: Vec<String>,
+    pub events: Vec<AccessEvent>,
+    pub quarantine: Vec<(Quarantined, i64)>,
+    pub gaps: Vec<(Gap, i64)>,
+    pub progress: BTreeMap<String, (i64, String)>,
+}
+
+impl Oracle {
+    pub(super) fn add(&mut self, batch: &SourceCommit) {
+        let known = self.ordinals.iter().position(|s| *s == batch.source);
+        let ordinal = known.unwrap_or_else(|| {
+            self.ordinals.push(batch.source.clone());
+            self.ordinals.len() - 1
+        }) as i64
+            + 1;
+        let mut next: BTreeMap<String, i32> = BTreeMap::new();
+        for event in &batch.events {
+            let mut event = event.clone();
+            event.year =
+                chrono::DateTime::from_timestamp_micros(event.occurred_at).unwrap().format("%Y").to_string();
+            let seq = next.entry(event.year.clone()).or_default();
+            event.seq = *seq;
+            *seq += 1;
+            event.segment = (ordinal << 46) + (batch.sequence << 14) + event.year.parse::<i64>().unwrap();
+            self.events.push(event);
+        }
+        self.quarantine.extend(batch.quarantine.iter().map(|row| (row.clone(), batch.sequence)));
+        self.gaps.extend(batch.gaps.iter().map(|row| (row.clone(), batch.sequence)));
+        self.progress.insert(batch.source.clone(), (batch.sequence, batch.state.clone()));
+    }
+
+    #[track_caller]
+    fn events_batch(&self) -> RecordBatch {
+        let mut batch = EventBatch::default();
+        self.events.iter().for_each(|event| batch.push(event));
+        ordered(&batch.finish().unwrap(), &["segment", "seq"])
+    }
+}
+
+/// Asserts that the lake holds exactly what the oracle holds: every column of every row, and the positions.
+pub(super) async fn assert_same(lake: &Lake, oracle: &Oracle) {
+    assert_eq!(rows(lake, Table::AccessEvents, &["segment", "seq"]).await, oracle.events_batch());
+
+    let by = ["source", "sequence", "file_id", "file_offset"];
+    let found = rows(lake, Table::Quarantine, &by).await;
+    let mut expected = oracle.quarantine.clone();
+    expected.sort_by_key(|(row, sequence)| (row.source.clone(), *sequence, row.file_offset));
+    assert_eq!(side_rows(&found, "file_offset"), side_of(&expected, |r| (&r.source, r.file_offset)));
+    let bytes = found.column_by_name("bytes").unwrap();
+    let bytes = bytes.as_any().downcast_ref::<arrow::array::BinaryArray>().unwrap();
+    assert!(bytes.iter().zip(&expected).all(|(found, (row, _))| found == Some(&row.bytes)));
+
+    let found = rows(lake, Table::Gaps, &["source", "sequence", "file_id", "from_offset"]).await;
+    let mut expected = oracle.gaps.clone();
+    expected.sort_by_key(|(row, sequence)| (row.source.clone(), *sequence, row.from_offset));
+    assert_eq!(side_rows(&found, "from_offset"), side_of(&expected, |r| (&r.source, r.from_offset)));
+
+    for (source, (sequence, state)) in &oracle.progress {
+        let progress = lake.progress(source).await.unwrap();
+        assert_eq!((progress.sequence, progress.state.as_deref()), (*sequence, Some(state.as_str())));
+        let count = |n: usize| n as u64;
+        assert_eq!(progress.events, count(oracle.events.iter().filter(|e| e.source == *source).count()));
+        assert_eq!(
+            progress.quarantined,
+            count(oracle.quarantine.iter().filter(|(r, _)| r.source == *source).count())
+        );
+        assert_eq!(progress.gaps, count(oracle.gaps.iter().filter(|(r, _)| r.source == *source).count()));
+        let last = oracle.events.iter().filter(|e| e.source == *source).map(|e| e.occurred_at).max();
+        assert_eq!(progress.last_event, last);
+    }
+}
+
+fn side_rows(batch: &RecordBatch, offset: &str) -> Vec<(String, i64, i64)> {
+    let source = batch.column_by_name("source").unwrap();
+    let source = source.as_any().downcast_ref::<StringArray>().unwrap();
+    let long = |name: &str| {
+        batch
+            .column_by_name(name)
+            .unwrap()
+            .as_any()
+            .downcast_ref::<arrow::array::Int64Array>()
+            .unwrap()
+            .clone()
+    };
+    let (offset, sequence) = (long(offset), long("sequence"));
+    (0..batch.num_rows()).map(|i| (source.value(i).to_string(), offset.value(i), sequence.value(i))).collect()
+}
+
+fn side_of<T>(rows: &[(T, i64)], key: impl Fn(&T) -> (&String, i64)) -> Vec<(String, i64, i64)> {
+    let row = |(row, sequence): &(T, i64)| {
+        let (source, offset) = key(row);
+        (source.clone(), offset, *sequence)
+    };
+    rows.iter().map(row).collect()
+}

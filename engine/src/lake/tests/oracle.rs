@@ -1,0 +1,97 @@
+//! Random batches, openings, checkpoints, refusals and half-done attempts against plain vectors.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::lake::{commit, encode};
+
+#[derive(Debug, Clone)]
+enum Action {
+    Commit {
+        source: usize,
+        events: u8,
+        years: i64,
+        quarantine: u8,
+        gaps: u8,
+    },
+    /// The side tables were committed, then the process died.
+    HalfDone {
+        source: usize,
+        quarantine: u8,
+    },
+    OutOfTurn {
+        source: usize,
+    },
+    Reopen,
+    Checkpoint,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        6 => (0..3_usize, 0..40_u8, 0..4_i64, 0..4_u8, 0..3_u8).prop_map(
+            |(source, events, years, quarantine, gaps)| Action::Commit { source, events, years, quarantine, gaps }
+        ),
+        2 => (0..3_usize, 1..4_u8).prop_map(|(source, quarantine)| Action::HalfDone { source, quarantine }),
+        1 => (0..3_usize).prop_map(|source| Action::OutOfTurn { source }),
+        1 => Just(Action::Reopen),
+        1 => Just(Action::Checkpoint),
+    ]
+}
+
+const SOURCES: [&str; 3] = ["journal", "npo", "käll a/ö%"];
+
+async fn run(actions: &[Action]) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = open(folder.path()).await;
+    let mut oracle = Oracle::default();
+    let mut next = 0_i64;
+    for action in actions {
+        match *action {
+            Action::Commit { source, events, years, quarantine, gaps } => {
+                let source = SOURCES[source];
+                let sequence = lake.progress(source).await.unwrap().sequence + 1;
+                let mut given = batch(source, sequence, next..next + i64::from(events));
+                for (n, event) in (0..).zip(&mut given.events) {
+                    event.occurred_at -= YEAR * (n % (years + 1));
+                }
+                next += i64::from(events);
+                given.quarantine =
+                    (next..next + i64::from(quarantine)).map(|n| quarantined(source, n)).collect();
+                next += i64::from(quarantine);
+                given.gaps = (next..next + i64::from(gaps)).map(|n| gap(source, n)).collect();
+                next += i64::from(gaps);
+                oracle.add(&given);
+                lake.commit(given).await.unwrap();
+            }
+            Action::HalfDone { source, quarantine } => {
+                let source = SOURCES[source];
+                let known = lake.inner.events.current().await.unwrap();
+                let sequence = lake.progress(source).await.unwrap().sequence + 1;
+                let rows: Vec<_> =
+                    (next..next + i64::from(quarantine)).map(|n| quarantined(source, n)).collect();
+                let encoded = encode::quarantine(&rows, sequence).unwrap();
+                let side = &lake.inner.quarantine;
+                commit::commit_side(side, &known, source, sequence, Some(encoded)).await.unwrap();
+            }
+            Action::OutOfTurn { source } => {
+                let source = SOURCES[source];
+                let sequence = lake.progress(source).await.unwrap().sequence;
+                let error = lake.commit(batch(source, sequence, 0..3)).await.unwrap_err();
+                assert!(matches!(error, LakeError::SequenceTaken { .. }), "{error}");
+            }
+            Action::Reopen => lake = open(folder.path()).await,
+            Action::Checkpoint => drop(lake.checkpoint().await.unwrap()),
+        }
+    }
+    assert_same(&lake, &oracle).await;
+    assert_same(&open(folder.path()).await, &oracle).await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_lake_holds_what_the_vectors_hold(actions in prop::collection::vec(action(), 1..14)) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(&actions));
+    }
+}

@@ -1,0 +1,24 @@
+//! The engine: the access events that were read, kept, and found again.
+//!
+//! For: the lake (Delta tables `access_events`, `quarantine`, `gaps` on a folder), the context tables, sessions that
+//! answer over one pinned version, traces and guarded SQL.
+//!
+//! Promises: rows and the position they were read to become visible in one durable commit; what a session sees does
+//! not move under it; rows come back exactly as they were given; memory is bounded; errors name the thing, what was
+//! found and what was expected, never a value out of a record.
+//!
+//! Must not know: formats of logs, what a rule means, HTTP, people's roles.
+
+pub mod config;
+pub mod context;
+pub mod functions;
+pub mod error;
+mod guard;
+pub mod lake;
+pub mod output;
+pub mod provider;
+pub mod session;
+mod store;
+pub mod trace;
+
+pub use insyn_event as event;

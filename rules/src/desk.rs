@@ -1,0 +1,272 @@
+//! The desk: the tables that rules read, laid out once for a run so that no rule pays for another's joins.
+//!
+//! Besides `accesses` and the context tables, a rule may read
+//! - `looks`: the accesses by people at work that opened something about a known person. Left out are the person
+//!   themself and their representatives in a portal, systems, and refused attempts;
+//! - `subject_key` (and `related_key` of `kinship`, `person_key` of `staff`) in every context table that names a
+//!   person: the id resolved through `identities`, as in `accesses`; the function `subject_key(id)` does the same;
+//! - `unit_reach` (care_unit_id, near_unit_id): a unit and those whose relations count as its own: itself, every unit
+//!   above it, and the parts right below it;
+//! - `assigned` (user_id, care_unit_id, near_unit_id, valid_from, valid_to): `assignments` through `unit_reach`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::rule::Rule;
+use crate::sql;
+
+/// Context tables in which a rule sees the resolved id of a person beside the written one.
+const PEOPLE: &[(&str, &[(&str, &str)])] = &[
+    ("staff", &[("person_id", "person_key")]),
+    ("subjects", &[("subject_id", "subject_key")]),
+    ("watchlist", &[("subject_id", "subject_key")]),
+    ("care_relations", &[("subject_id", "subject_key")]),
+    ("kinship", &[("subject_id", "subject_key"), ("related_id", "related_key")]),
+    ("consents", &[("subject_id", "subject_key")]),
+    ("blocks", &[("subject_id", "subject_key")]),
+];
+
+/// What every rule's rows carry, and what the `looks` filter reads.
+const ALWAYS: &[&str] = &[
+    "segment",
+    "seq",
+    "event_id",
+    "source",
+    "occurred_at",
+    "controller_id",
+    "care_unit_id",
+    "actor_id",
+    "subject_key",
+    "user_kind",
+    "outcome",
+];
+
+const LOOKS: &str = "select * from accesses where subject_key is not null and actor_id is not null \
+    and (user_kind is null or user_kind not in ('subject', 'representative', 'system')) \
+    and (outcome is null or outcome = 'success')";
+
+/// The tables of one run.
+pub(crate) struct Desk {
+    pub ctx: SessionContext,
+    source: SessionContext,
+    columns: Vec<String>,
+    rows: BTreeMap<String, usize>,
+    reach: HashMap<String, Vec<String>>,
+}
+
+impl Desk {
+    /// Lays out the context tables that `rules` mention; [`Desk::lay`] adds the accesses of a period.
+    pub async fn over(source: &SessionContext, rules: &[&Rule]) -> Result<Desk, DataFusionError> {
+        let mut config = SessionConfig::new().with_information_schema(false);
+        config.options_mut().sql_parser.collect_spans = true;
+        config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+        let ctx = SessionContext::new_with_config_rt(config, source.runtime_env());
+        for function in source.state().scalar_functions().values() {
+            ctx.register_udf(function.as_ref().clone());
+        }
+        let words: HashSet<String> = rules.iter().flat_map(|r| sql::words(&r.sql)).collect();
+        let all = source.table("accesses").await?;
+        let columns = all.schema().fields().iter().map(|f| f.name().clone());
+        let columns = columns.filter(|c| ALWAYS.contains(&c.as_str()) || words.contains(c)).collect();
+        let mut desk =
+            Desk { ctx, source: source.clone(), columns, rows: BTreeMap::new(), reach: HashMap::new() };
+        for table in mentioned(rules, &words) {
+            desk.lay_context(&table).await?;
+        }
+        desk.lay_units().await?;
+        desk.lay(0, 0).await?;
+        Ok(desk)
+    }
+
+    /// Puts the accesses of [from, to) on the desk, in place of those before; returns them.
+    pub async fn lay(&self, from: i64, to: i64) -> Result<Vec<RecordBatch>, DataFusionError> {
+        let query = format!(
+            "select {} from accesses where occurred_at >= {} and occurred_at < {}",
+            self.columns.join(", "),
+            sql::timestamp(from),
+            sql::timestamp(to)
+        );
+        let frame = self.source.sql(&query).await?;
+        let schema: SchemaRef = Arc::clone(frame.schema().inner());
+        let parts = if from == to { vec![Vec::new()] } else { frame.collect_partitioned().await? };
+        let rows: Vec<RecordBatch> = parts.iter().flatten().cloned().collect();
+        self.put("accesses", schema, parts)?;
+        // A view keeps the plan of the table it was made over, so it is made again.
+        self.ctx.deregister_table("looks")?;
+        let looks = self.ctx.sql(LOOKS).await?;
+        self.ctx.register_table("looks", looks.into_view())?;
+        Ok(rows)
+    }
+
+    /// How many rows a context table has; `None` when nothing asked for it.
+    pub fn rows(&self, table: &str) -> Option<usize> {
+        self.rows.get(table).copied()
+    }
+
+    /// The names of everything a rule may read, for those who misspell one.
+    pub fn tables(&self) -> Vec<String> {
+        let own = ["accesses", "looks", "unit_reach", "assigned"].into_iter();
+        own.chain(context_tables()).map(str::to_owned).collect()
+    }
+
+    /// The units whose relations count as those of `unit`, itself among them.
+    pub fn near(&self, unit: &str) -> impl Iterator<Item = &str> {
+        self.reach.get(unit).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Adds a table for one question, as the keys of findings.
+    pub fn put(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        mut parts: Vec<Vec<RecordBatch>>,
+    ) -> Result<(), DataFusionError> {
+        if parts.is_empty() {
+            parts.push(Vec::new());
+        }
+        self.ctx.deregister_table(name)?;
+        self.ctx.register_table(name, Arc::new(MemTable::try_new(schema, parts)?))?;
+        Ok(())
+    }
+
+    async fn lay_context(&mut self, table: &str) -> Result<(), DataFusionError> {
+        let keys = PEOPLE.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, keys)| keys);
+        let frame = self.source.table(table).await?;
+        let (mut schema, mut parts) =
+            (Arc::clone(frame.schema().inner()), frame.collect_partitioned().await?);
+        let count = parts.iter().flatten().map(RecordBatch::num_rows).sum();
+        self.rows.insert(table.to_owned(), count);
+        if !keys.is_empty() {
+            self.put("written", schema, parts)?;
+            let keys: String =
+                keys.iter().map(|(column, key)| format!(", subject_key({column}) as {key}")).collect();
+            let frame = self.ctx.sql(&format!("select *{keys} from written")).await?;
+            schema = Arc::clone(frame.schema().inner());
+            parts = frame.collect_partitioned().await?;
+            self.ctx.deregister_table("written")?;
+        }
+        // Qualifiers of the query that made the rows do not belong in the table.
+        let schema = Arc::new(Schema::new(schema.fields().clone()));
+        self.put(table, schema, parts)
+    }
+
+    async fn lay_units(&mut self) -> Result<(), DataFusionError> {
+        let units = texts(&self.source, "select care_unit_id, parent_unit_id from units", 2).await?;
+        self.rows.entry("units".into()).or_insert(units.len());
+        let mut parents: HashMap<String, String> = HashMap::new();
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        for row in units {
+            let [Some(unit), parent] = <[Option<String>; 2]>::try_from(row).unwrap_or_default() else {
+                continue;
+            };
+            if let Some(parent) = parent.filter(|p| *p != unit) {
+                known.insert(parent.clone());
+                parents.insert(unit.clone(), parent);
+            }
+            known.insert(unit);
+        }
+        // A unit that `units` does not have still is near to itself.
+        for table in ["care_relations", "assignments"] {
+            let query = format!("select distinct care_unit_id from {table}");
+            known.extend(texts(&self.source, &query, 1).await?.into_iter().flatten().flatten());
+        }
+        let mut near: HashMap<String, Vec<String>> = HashMap::new();
+        for unit in &known {
+            let mut seen = vec![unit.clone()];
+            let mut at = unit;
+            while let Some(parent) = parents.get(at) {
+                if seen.contains(parent) {
+                    break;
+                }
+                seen.push(parent.clone());
+                at = parent;
+            }
+            near.insert(unit.clone(), seen);
+        }
+        for (unit, parent) in &parents {
+            if let Some(list) = near.get_mut(parent)
+                && !list.contains(unit)
+            {
+                list.push(unit.clone());
+            }
+        }
+        let pairs: BTreeSet<(String, String)> =
+            near.iter().flat_map(|(unit, list)| list.iter().map(|n| (unit.clone(), n.clone()))).collect();
+        self.reach = near;
+        let (schema, batch) = pairs_table(["care_unit_id", "near_unit_id"], pairs.into_iter())?;
+        self.put("unit_reach", schema, vec![vec![batch]])?;
+        self.source_table_if_absent("assignments").await?;
+        let assigned = self
+            .ctx
+            .sql(
+                "select a.user_id, a.care_unit_id, u.near_unit_id, a.valid_from, a.valid_to \
+                 from assignments a join unit_reach u on u.care_unit_id = a.care_unit_id",
+            )
+            .await?;
+        let schema = Arc::new(Schema::new(assigned.schema().inner().fields().clone()));
+        let parts = assigned.collect_partitioned().await?;
+        self.put("assigned", schema, parts)
+    }
+
+    async fn source_table_if_absent(&mut self, table: &str) -> Result<(), DataFusionError> {
+        if self.rows.contains_key(table) {
+            return Ok(());
+        }
+        self.lay_context(table).await
+    }
+}
+
+/// The context tables that rules mention, whether in SQL or in what they need or keep.
+fn mentioned(rules: &[&Rule], words: &HashSet<String>) -> BTreeSet<String> {
+    let named = rules
+        .iter()
+        .flat_map(|r| r.needs.iter().chain(&r.needs_one_of).chain(&r.evidence).chain(&r.covered_by));
+    let named: HashSet<&str> = named.map(String::as_str).collect();
+    context_tables().filter(|t| named.contains(t) || words.contains(*t)).map(str::to_owned).collect()
+}
+
+/// The context tables by name.
+pub(crate) fn context_tables() -> impl Iterator<Item = &'static str> + Clone {
+    insyn_engine::context::TABLES.iter().map(|t| t.name)
+}
+
+/// The rows of a query, every column as text.
+pub(crate) async fn texts(
+    ctx: &SessionContext,
+    query: &str,
+    columns: usize,
+) -> Result<Vec<Vec<Option<String>>>, DataFusionError> {
+    let mut rows = Vec::new();
+    for batch in ctx.sql(query).await?.collect().await? {
+        let arrays = (0..columns).map(|n| text_array(&batch, n)).collect::<Result<Vec<_>, _>>()?;
+        for row in 0..batch.num_rows() {
+            rows.push(arrays.iter().map(|a| a.is_valid(row).then(|| a.value(row).to_owned())).collect());
+        }
+    }
+    Ok(rows)
+}
+
+/// A column as text, whatever kind of text it is.
+pub(crate) fn text_array(batch: &RecordBatch, column: usize) -> Result<StringArray, DataFusionError> {
+    Ok(cast(batch.column(column), &DataType::Utf8)?.as_string::<i32>().clone())
+}
+
+fn pairs_table(
+    names: [&str; 2],
+    pairs: impl Iterator<Item = (String, String)>,
+) -> Result<(SchemaRef, RecordBatch), DataFusionError> {
+    let (left, right): (Vec<String>, Vec<String>) = pairs.unzip();
+    let schema = Arc::new(Schema::new(names.map(|n| Field::new(n, DataType::Utf8, false)).to_vec()));
+    let batch = RecordBatch::try_new(
+        Arc::clone(&schema),
+        vec![Arc::new(StringArray::from(left)), Arc::new(StringArray::from(right))],
+    )?;
+    Ok((schema, batch))
+}

@@ -1,0 +1,38 @@
+//! Rules: which looks need a person's eyes, and why.
+//!
+//! For: the pack (rule files that a data protection officer can read, each with its own test cases), their lint, and
+//! their evaluation over a session of the engine into findings.
+//!
+//! Promises: a finding has one identity (rule, who, whose record, calendar window in the organisation's zone), so that
+//! the same data give the same findings however they are cut into runs; what could not be judged is reported as not
+//! evaluated, with the reason, never as zero findings and never as findings; one rule's error never stops the others;
+//! no sentence calls a look wrong, which is for people to decide.
+//!
+//! Must not know: formats of logs, HTTP, how a finding is stored or shown.
+
+mod calendar;
+mod cases;
+mod check;
+mod coverage;
+mod desk;
+mod evidence;
+mod file;
+mod finding;
+mod group;
+mod hits;
+mod pack;
+mod rule;
+mod run;
+mod score;
+mod sentence;
+mod sql;
+
+pub use cases::{CaseResult, RuleTest, TestReport, test};
+pub use check::{Problem, check};
+pub use finding::{Finding, FindingStatus, Outcome, identity};
+pub use pack::{Pack, PackError};
+pub use rule::{Case, Duration, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize};
+pub use run::{
+    ContextState, FindingStore, Limits, NotEvaluated, Recorded, RuleRun, RuleState, RunError, RunRecord,
+    RunReport, StoreError, Window, evaluate, run,
+};

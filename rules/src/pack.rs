@@ -1,0 +1,198 @@
+//! The pack: our rules, and beside them an organisation's own.
+
+use std::path::{Path, PathBuf};
+
+use crate::check::Problem;
+use crate::file::{self, Override, Places, Read, nearest};
+use crate::rule::Rule;
+
+/// Our rule files, by name. A test holds that this list and the folder are the same.
+const BUILTIN: &[(&str, &str)] = &[
+    ("rules/pack/after-employment.toml", include_str!("../pack/after-employment.toml")),
+    ("rules/pack/colleague.toml", include_str!("../pack/colleague.toml")),
+    ("rules/pack/deceased.toml", include_str!("../pack/deceased.toml")),
+    ("rules/pack/emergency-without-note.toml", include_str!("../pack/emergency-without-note.toml")),
+    ("rules/pack/no-care-relation.toml", include_str!("../pack/no-care-relation.toml")),
+    ("rules/pack/own-record.toml", include_str!("../pack/own-record.toml")),
+    ("rules/pack/protected-identity.toml", include_str!("../pack/protected-identity.toml")),
+    ("rules/pack/same-household.toml", include_str!("../pack/same-household.toml")),
+];
+
+/// A set of rules, in order of their ids. A file that cannot be read is a problem and stops none of the others.
+#[derive(Debug, Clone, Default)]
+pub struct Pack {
+    rules: Vec<Rule>,
+    places: Vec<Places>,
+    problems: Vec<Problem>,
+}
+
+/// Why no pack could be read at all. What is wrong inside a file is a [`Problem`] of the pack instead.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// The folder or a file in it cannot be read.
+    #[error("rules in {}: {source}; expected a folder of rule files (*.toml)", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Pack {
+    /// Our own rules.
+    ///
+    /// # Errors
+    /// None today: the files are part of the program, and [`Pack::problems`] tells what is wrong in them.
+    pub fn builtin() -> Result<Pack, PackError> {
+        Ok(Pack::of(BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()))
+    }
+
+    /// Our own rules and those of `dir`, which may add rules, or change level, status and parameters of ours by
+    /// files with `override = "rule-id"`.
+    ///
+    /// # Errors
+    /// When the folder or a file in it cannot be read.
+    pub fn load(dir: &Path) -> Result<Pack, PackError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| PackError::Io { path, source }
+        };
+        let mut files: Vec<(String, String)> =
+            BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let mut own = Vec::new();
+        for entry in std::fs::read_dir(dir).map_err(io(dir))? {
+            let path = entry.map_err(io(dir))?.path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                own.push(path);
+            }
+        }
+        own.sort();
+        for path in own {
+            let text = std::fs::read_to_string(&path).map_err(io(&path))?;
+            files.push((path.display().to_string(), text));
+        }
+        Ok(Pack::of(files))
+    }
+
+    /// A pack of these files, each (name, content).
+    pub fn of(files: Vec<(String, String)>) -> Pack {
+        let mut pack = Pack::default();
+        let mut overrides = Vec::new();
+        for (name, text) in files {
+            match file::read(&name, &text) {
+                Ok(Read::Rule(rule, places)) => pack.add(*rule, places),
+                Ok(Read::Override(change)) => overrides.push(change),
+                Err(problem) => pack.problems.push(problem),
+            }
+        }
+        for change in overrides {
+            pack.change(change);
+        }
+        let mut both: Vec<(Rule, Places)> = pack.rules.drain(..).zip(pack.places.drain(..)).collect();
+        both.sort_by(|a, b| a.0.id.cmp(&b.0.id));
+        (pack.rules, pack.places) = both.into_iter().unzip();
+        pack
+    }
+
+    /// The rules, in order of their ids.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rule with this id.
+    pub fn rule(&self, id: &str) -> Option<&Rule> {
+        self.rules.iter().find(|r| r.id == id)
+    }
+
+    /// What could not be read.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The same pack with only the rules that `keep` says.
+    pub fn only(mut self, keep: impl Fn(&Rule) -> bool) -> Pack {
+        let both = self
+            .rules
+            .drain(..)
+            .zip(self.places.drain(..))
+            .filter(|(rule, _)| keep(rule))
+            .collect::<Vec<_>>();
+        (self.rules, self.places) = both.into_iter().unzip();
+        self
+    }
+
+    /// Sets a parameter of a rule, for `--set rule.param=value` and for cases.
+    ///
+    /// # Errors
+    /// What was found and what was expected, with the nearest right name.
+    pub fn set(&mut self, rule: &str, param: &str, value: crate::rule::ParamValue) -> Result<(), String> {
+        let ids: Vec<String> = self.rules.iter().map(|r| r.id.clone()).collect();
+        let Some(found) = self.rules.iter_mut().find(|r| r.id == rule) else {
+            return Err(unknown("rule", rule, ids.iter().map(String::as_str)));
+        };
+        let names: Vec<String> = found.params.keys().cloned().collect();
+        let Some(old) = found.params.get_mut(param) else {
+            return Err(unknown("parameter", param, names.iter().map(String::as_str)));
+        };
+        file::allowed(old, &value).map_err(|what| format!("parameter \"{param}\" of \"{rule}\": {what}"))?;
+        old.value = value;
+        Ok(())
+    }
+
+    pub(crate) fn alone(rule: Rule) -> Pack {
+        Pack { rules: vec![rule], places: vec![Places::default()], problems: Vec::new() }
+    }
+
+    pub(crate) fn placed(&self) -> impl Iterator<Item = (&Rule, &Places)> {
+        self.rules.iter().zip(&self.places)
+    }
+
+    fn add(&mut self, rule: Rule, places: Places) {
+        if let Some(other) = self.rules.iter().find(|r| r.id == rule.id) {
+            let what = format!(
+                "found a second rule \"{}\" (the first is {}), expected each id once",
+                rule.id, other.file
+            );
+            self.problems.push(Problem::at(&rule.file, &places.text, places.id.start, what));
+            return;
+        }
+        self.rules.push(rule);
+        self.places.push(places);
+    }
+
+    fn change(&mut self, change: Override) {
+        let problem = |at: usize, what: String| Problem::at(&change.file, &change.text, at, what);
+        let ids: Vec<String> = self.rules.iter().map(|r| r.id.clone()).collect();
+        let Some(rule) = self.rules.iter_mut().find(|r| r.id == change.rule) else {
+            let what = unknown("rule", &change.rule, ids.iter().map(String::as_str));
+            self.problems.push(problem(change.rule_at.start, what));
+            return;
+        };
+        // All or nothing: half an override would be a setting that nobody decided.
+        let mut changed = rule.clone();
+        let names: Vec<String> = rule.params.keys().cloned().collect();
+        for (name, (at, value)) in &change.params {
+            let Some(param) = changed.params.get_mut(name) else {
+                self.problems
+                    .push(problem(at.start, unknown("parameter", name, names.iter().map(String::as_str))));
+                return;
+            };
+            if let Err(what) = file::allowed(param, value) {
+                self.problems.push(problem(at.start, format!("parameter \"{name}\": {what}")));
+                return;
+            }
+            param.value = value.clone();
+        }
+        changed.level = change.level.unwrap_or(rule.level);
+        changed.status = change.status.unwrap_or(rule.status);
+        *rule = changed;
+    }
+}
+
+/// "found … , expected one of …; nearest …" for a name that nobody knows.
+pub(crate) fn unknown<'a>(what: &str, found: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let list: Vec<&str> = known.clone().collect();
+    let nearest = nearest(found, known).map(|n| format!("; nearest: \"{n}\"")).unwrap_or_default();
+    format!("unknown {what} \"{found}\", expected one of {}{nearest}", list.join(", "))
+}

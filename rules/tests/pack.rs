@@ -1,0 +1,102 @@
+//! The pack as it is shipped, lint over broken rules, and what runs promise.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "pack/lint.rs"]
+mod lint;
+#[path = "pack/runs.rs"]
+mod runs;
+#[path = "pack/world.rs"]
+mod world;
+
+use insyn_rules::{Level, Pack};
+
+#[test]
+fn the_pack_is_the_folder() {
+    let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/pack"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let pack = Pack::builtin().unwrap();
+    let rules: Vec<String> = pack.rules().iter().map(|r| format!("{}.toml", r.id)).collect();
+    assert_eq!(files, rules);
+    assert!(pack.problems().is_empty(), "{:?}", pack.problems());
+}
+
+#[tokio::test]
+async fn the_pack_has_nothing_that_lint_would_say() {
+    let problems = insyn_rules::check(&Pack::builtin().unwrap()).await;
+    let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert!(problems.is_empty(), "{shown:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_of_the_pack_holds() {
+    let report = insyn_rules::test(&Pack::builtin().unwrap()).await;
+    let failures: Vec<String> = report
+        .failures()
+        .map(|(rule, case)| {
+            format!("{rule}, line {}: {}: {}", case.line, case.name, case.failure.as_deref().unwrap())
+        })
+        .collect();
+    assert!(report.passed(), "{failures:#?}");
+}
+
+#[test]
+fn every_rule_carries_positive_and_negative_cases() {
+    for rule in Pack::builtin().unwrap().rules() {
+        let positive = rule.cases.iter().filter(|c| !c.hits.is_empty()).count();
+        let negative = rule.cases.iter().filter(|c| c.hits.is_empty() && !c.not_evaluated).count();
+        assert!(positive >= 2 && negative >= 3, "{}: {positive} positive, {negative} negative", rule.id);
+    }
+}
+
+#[test]
+fn an_own_pack_changes_parameters_and_adds_rules() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write(
+        "ours.toml",
+        "override = \"no-care-relation\"\nlevel = \"high\"\n[parameters]\nbefore = \"7 days\"\n",
+    );
+    write("own-second.toml", &world::own_record().replace("\"own-record\"", "\"own-second\""));
+    write("notes.txt", "not a rule");
+    let pack = Pack::load(dir.path()).unwrap();
+    assert!(pack.problems().is_empty(), "{:?}", pack.problems());
+    assert_eq!(pack.rules().len(), 9);
+    let rule = pack.rule("no-care-relation").unwrap();
+    assert_eq!(rule.level, Level::High);
+    assert_eq!(rule.params["before"].value.to_string(), "7 days");
+    assert_eq!(rule.params["before"].default.to_string(), "14 days");
+}
+
+#[test]
+fn an_override_past_its_bounds_changes_nothing_and_says_where() {
+    let dir = tempfile::tempdir().unwrap();
+    for (text, line, column, says) in [
+        (
+            "override = \"no-care-relation\"\n[parameters]\nbefore = \"91 days\"\n",
+            3,
+            10,
+            "expected between 0 days and 90 days",
+        ),
+        (
+            "override = \"no-care-relation\"\n[parameters]\nbefore = 7\n",
+            3,
+            10,
+            "expected a value like \"14 days\"",
+        ),
+        ("override = \"no-care-relation\"\n[parameters]\nbefor = \"7 days\"\n", 3, 9, "nearest: \"before\""),
+        ("override = \"no-care-relations\"\n", 1, 12, "nearest: \"no-care-relation\""),
+        ("override = \"own-record\"\nlevle = \"low\"\n", 2, 1, "nearest: `level`"),
+        ("override = \"own-record\"\nlevel = \"hgih\"\n", 2, 9, "nearest: `high`"),
+    ] {
+        std::fs::write(dir.path().join("ours.toml"), text).unwrap();
+        let pack = Pack::load(dir.path()).unwrap();
+        let problem = &pack.problems()[0];
+        assert!(problem.what.contains(says), "{problem}");
+        assert_eq!((problem.line, problem.column), (line, column), "{problem}");
+        assert!(problem.file.ends_with("ours.toml"));
+        assert_eq!(pack.rules(), Pack::builtin().unwrap().rules(), "{text}");
+    }
+}

@@ -1,0 +1,366 @@
+//! What a run promises: identity over any cut, nothing judged without its context, one rule's error its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use insyn_rules::{
+    ContextState, Finding, FindingStore, Level, Limits, Pack, Recorded, RuleState, RunRecord, StoreError,
+    Window, evaluate,
+};
+
+use crate::world::{self, Cell, DAY, World, ZONE, access, at, rows, source};
+
+async fn run(
+    pack: &Pack,
+    source: &datafusion::prelude::SessionContext,
+    window: Window,
+) -> (RunRecord, Vec<Finding>) {
+    evaluate(pack, source, ZONE, window, &ContextState::default(), Limits::default()).await.unwrap()
+}
+
+fn by_id(findings: Vec<Finding>) -> BTreeMap<String, Finding> {
+    let mut all = BTreeMap::new();
+    for mut finding in findings {
+        finding.created_at = 0;
+        let known = all.insert(finding.finding_id.clone(), finding);
+        assert!(known.is_none(), "one run gives each finding once");
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_data_give_the_same_findings_however_they_are_cut() {
+    let pack = Pack::builtin().unwrap();
+    for seed in [1, 2026] {
+        let world = world::random(seed, 160);
+        let source = world.source();
+        let (record, whole) = run(&pack, &source, Window::default()).await;
+        assert!(record.rules.iter().all(|r| r.state == RuleState::Evaluated), "{:#?}", record.rules);
+        let whole = by_id(whole);
+        let rules: BTreeSet<&str> = whole.values().map(|f| f.rule_id.as_str()).collect();
+        assert!(rules.len() >= 5, "the world shows too little: {rules:?}");
+        // Other order of rows, and many slices.
+        let mut shuffled = world.events.clone();
+        shuffled.reverse();
+        let tiny = Limits { slice_rows: 40, ..Limits::default() };
+        let (other, context) = (world.source_of(&shuffled), ContextState::default());
+        let (_, sliced) = evaluate(&pack, &other, ZONE, Window::default(), &context, tiny).await.unwrap();
+        assert_eq!(by_id(sliced), whole, "seed {seed}, slices");
+        // Runs that cut days and weeks, one of them over the hour that comes twice.
+        let cuts = [
+            "2026-10-01T00:00:00Z",
+            "2026-10-19T11:11:00Z",
+            "2026-10-25T00:30:00Z",
+            "2026-11-03T07:00:00Z",
+            "2027-01-01T00:00:00Z",
+        ];
+        let mut joined = BTreeMap::new();
+        for pair in cuts.windows(2) {
+            let window = Window { from: Some(at(pair[0])), to: Some(at(pair[1])) };
+            for (id, finding) in by_id(run(&pack, &source, window).await.1) {
+                if let Some(known) = joined.get(&id) {
+                    assert_eq!(known, &finding, "a finding of a cut window is made whole by both runs");
+                }
+                joined.insert(id, finding);
+            }
+        }
+        assert_eq!(joined, whole, "seed {seed}, runs");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_care_relation_is_what_brute_force_says() {
+    let pack = Pack::builtin().unwrap().only(|r| r.id == "no-care-relation");
+    for seed in 3..9 {
+        let world = world::random(seed, 120);
+        let (record, findings) = run(&pack, &world.source(), Window::default()).await;
+        let found: BTreeSet<String> = findings.into_iter().flat_map(|f| f.event_ids).collect();
+        assert_eq!(found, brute_force(&world), "seed {seed}: {:#?}", record.rules);
+    }
+}
+
+/// The rule in plain words: every access against every relation.
+fn brute_force(world: &World) -> BTreeSet<String> {
+    let now = |id: &str| {
+        world
+            .other_numbers
+            .iter()
+            .find(|(_, other)| other == id)
+            .map_or(id, |(now, _)| now.as_str())
+            .to_owned()
+    };
+    let parent = |unit: &str| world.units.iter().find(|(u, _)| u == unit).and_then(|(_, p)| p.clone());
+    let near = |unit: &str, other: &str| {
+        let mut up = Some(unit.to_owned());
+        while let Some(at) = up {
+            if at == other {
+                return true;
+            }
+            up = parent(&at);
+        }
+        parent(other).as_deref() == Some(unit)
+    };
+    let week = |t: i64| {
+        // 2026-10-12 was a Monday; the clock is put back in the second week.
+        let ends = [
+            "2026-10-19T00:00:00+02:00",
+            "2026-10-26T00:00:00+01:00",
+            "2026-11-02T00:00:00+01:00",
+            "2026-11-09T00:00:00+01:00",
+        ];
+        let starts = ["2026-10-12T00:00:00+02:00"].into_iter().chain(ends);
+        starts.zip(ends).map(|(a, b)| (at(a), at(b))).find(|(a, b)| (*a..*b).contains(&t)).unwrap()
+    };
+    let covered = |unit: &str, t: i64| {
+        let (from, to) = week(t);
+        world.relations.iter().any(|r| {
+            r.unit.as_deref().is_some_and(|u| near(unit, u))
+                && r.from < to
+                && r.to.is_none_or(|end| end >= from)
+        })
+    };
+    let mut found = BTreeSet::new();
+    for event in &world.events {
+        let (t, user) = (event.occurred_at, event.user_id.clone().unwrap());
+        if event.user_kind.as_deref() == Some("subject")
+            || event.outcome.as_deref() != Some("success")
+            || event.emergency == Some(true)
+        {
+            continue;
+        }
+        let unit = event.care_unit_id.as_deref();
+        let homes: Vec<&str> = world
+            .assignments
+            .iter()
+            .filter(|(u, _, from, to)| *u == user && *from <= t && to.is_none_or(|to| t <= to))
+            .map(|(_, unit, _, _)| unit.as_str())
+            .collect();
+        let explained = world.relations.iter().any(|r| {
+            now(&r.subject) == now(event.subject_id.as_deref().unwrap())
+                && t >= r.from - 14 * DAY
+                && r.to.is_none_or(|to| t <= to + 30 * DAY)
+                && (r.user.as_deref() == Some(&user)
+                    || r.unit.as_deref().is_some_and(|u| {
+                        unit.is_some_and(|a| near(a, u)) || homes.iter().any(|h| near(h, u))
+                    }))
+        });
+        let judged = match unit {
+            Some(unit) => covered(unit, t),
+            None => world.assignments.iter().any(|(u, home, _, _)| *u == user && covered(home, t)),
+        };
+        if !explained && judged {
+            found.insert(event.event_id.clone());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_cannot_be_judged_is_said_and_never_found() {
+    let pack = Pack::builtin().unwrap();
+    let monday = at("2026-03-02T09:00:00+01:00");
+    let events = [
+        access(1, monday, "U1", Some("A"), "P1"),
+        access(2, monday + DAY, "U1", Some("B"), "P1"),
+        access(3, monday + DAY, "U2", None, "P1"),
+    ];
+    let relations = rows(
+        "care_relations",
+        &[vec![
+            ("subject_id", Cell::from("P9")),
+            ("care_unit_id", Cell::from("A")),
+            ("valid_from", Cell::from(monday)),
+            ("valid_to", Cell::from(monday + DAY)),
+        ]],
+    );
+    let (record, findings) =
+        run(&pack, &source(&events, &[("care_relations", relations)]), Window::default()).await;
+    let rule = |id: &str| record.rules.iter().find(|r| r.rule_id == id).unwrap();
+    for (id, table) in [
+        ("own-record", "staff"),
+        ("deceased", "subjects"),
+        ("colleague", "staff, assignments"),
+        ("after-employment", "staff"),
+    ] {
+        assert_eq!(rule(id).state, RuleState::NotEvaluated, "{id}");
+        assert!(rule(id).why.as_deref().unwrap().contains(table), "{:?}", rule(id).why);
+    }
+    let ours = rule("no-care-relation");
+    assert_eq!((ours.state, ours.rows, ours.findings), (RuleState::Evaluated, 1, 1));
+    let units: Vec<(Option<&str>, u64)> =
+        ours.not_evaluated.iter().map(|n| (n.care_unit_id.as_deref(), n.accesses)).collect();
+    assert_eq!(units, [(Some("B"), 1), (None, 1)]);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].care_unit_id.as_deref(), Some("A"));
+}
+
+#[tokio::test]
+async fn a_table_that_is_too_old_judges_nothing() {
+    let pack = Pack::builtin().unwrap().only(|r| r.id == "no-care-relation");
+    let monday = at("2026-03-02T09:00:00+01:00");
+    let relations =
+        rows("care_relations", &[vec![("subject_id", Cell::from("P9")), ("care_unit_id", Cell::from("A"))]]);
+    let source = source(&[access(1, monday, "U1", Some("A"), "P1")], &[("care_relations", relations)]);
+    for (loaded, expected) in [(monday - 15 * DAY, 0), (monday - 13 * DAY, 1), (monday + 400 * DAY, 1)] {
+        let context = ContextState {
+            load: Some("l1".into()),
+            loaded_at: BTreeMap::from([("care_relations".to_owned(), loaded)]),
+        };
+        let (record, findings) =
+            evaluate(&pack, &source, ZONE, Window::default(), &context, Limits::default()).await.unwrap();
+        assert_eq!(findings.len(), expected);
+        assert_eq!(record.rules[0].not_evaluated.len(), 1 - expected);
+        assert_eq!(record.context_load.as_deref(), Some("l1"));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_lake_is_not_zero_findings() {
+    let (record, findings) = run(&Pack::builtin().unwrap(), &source(&[], &[]), Window::default()).await;
+    assert!(findings.is_empty());
+    assert_eq!(record.rules.len(), 8);
+    assert!(record.rules.iter().all(|r| r.state == RuleState::NotEvaluated && r.why.is_some()));
+}
+
+#[tokio::test]
+async fn a_rule_that_fails_is_recorded_and_stops_no_other() {
+    let text = world::own_record();
+    let broken = text.replace("\"own-record\"", "\"broken\"").replace("a.subject_key\n", "a.subject_kye\n");
+    let endless = text
+        .replace("\"own-record\"", "\"endless\"")
+        .replace("from looks a\n", "from looks a, looks b, looks c, looks d\n");
+    let files = [
+        ("own-record.toml", text),
+        ("broken.toml", broken),
+        ("endless.toml", endless),
+        ("torn.toml", "id = ".to_owned()),
+    ];
+    let pack = Pack::of(files.map(|(name, text)| (name.to_owned(), text)).to_vec());
+    let events: Vec<_> =
+        (0..300).map(|n| access(n, at("2026-03-04T09:00:00+01:00") + n as i64, "U1", None, "P1")).collect();
+    let staff = rows("staff", &[vec![("user_id", Cell::from("U1")), ("person_id", Cell::from("P1"))]]);
+    let limits = Limits { rule_rows: 1000, rule_time: Duration::from_secs(60), ..Limits::default() };
+    let source = source(&events, &[("staff", staff)]);
+    let (record, findings) =
+        evaluate(&pack, &source, ZONE, Window::default(), &ContextState::default(), limits).await.unwrap();
+    let state = |id: &str| {
+        record
+            .rules
+            .iter()
+            .find(|r| r.rule_id == id)
+            .map(|r| (r.state, r.why.clone().unwrap_or_default()))
+            .unwrap()
+    };
+    assert_eq!(state("own-record").0, RuleState::Evaluated);
+    let (broken, endless, torn) = (state("broken"), state("endless"), state("torn.toml"));
+    assert!(broken.0 == RuleState::Failed && broken.1.contains("subject_kye"), "{broken:?}");
+    assert!(endless.0 == RuleState::Failed && endless.1.contains("1000 rows"), "{endless:?}");
+    assert!(torn.0 == RuleState::Failed && torn.1.contains("torn.toml:1:"), "{torn:?}");
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].event_count, 300);
+}
+
+#[tokio::test]
+async fn a_finding_keeps_what_it_rested_on_and_counts_ids_once_a_source() {
+    let pack = Pack::builtin().unwrap().only(|r| r.id == "own-record" || r.id == "same-household");
+    let start = at("2026-03-04T09:00:00+01:00");
+    let mut events = vec![
+        access(1, start, "U1", Some("A"), "P1"),
+        access(1, start, "U1", Some("A"), "P1"),
+        access(1, start + 2 * world::HOUR, "U1", Some("B"), "P1"),
+        access(4, start + 3 * world::HOUR, "U1", Some("B"), "P1"),
+    ];
+    for (seq, event) in events.iter_mut().enumerate() {
+        event.seq = i32::try_from(seq).unwrap();
+    }
+    events[2].source = "portal".into();
+    let staff = rows(
+        "staff",
+        &[
+            vec![
+                ("user_id", Cell::from("U1")),
+                ("person_id", Cell::from("P1")),
+                ("name", Cell::from("Anna Ek")),
+            ],
+            vec![("user_id", Cell::from("U2")), ("person_id", Cell::from("P2"))],
+        ],
+    );
+    let kinship =
+        rows("kinship", &[vec![("subject_id", Cell::from("P3")), ("related_id", Cell::from("P4"))]]);
+    let (record, findings) =
+        run(&pack, &source(&events, &[("staff", staff), ("kinship", kinship)]), Window::default()).await;
+    let finding = &findings[0];
+    assert_eq!((findings.len(), finding.event_count), (1, 3));
+    assert_eq!(finding.event_ids, ["e1", "e1", "e4"]);
+    assert_eq!(finding.evidence["sources"]["journal"], 2);
+    assert_eq!(finding.evidence["context"]["staff"].as_array().unwrap().len(), 1);
+    assert_eq!(finding.evidence["context"]["staff"][0]["name"], "Anna Ek");
+    assert!(finding.evidence["context"]["staff"][0].get("person_key").is_none());
+    assert_eq!(finding.evidence["window"]["from"], "2026-03-01T23:00:00Z");
+    assert_eq!(finding.score, 45 + 2 * 4);
+    assert_eq!(finding.level, Level::Medium);
+    assert_eq!(finding.reasons.last().unwrap().sv, "3 åtkomster vid 3 skilda tillfällen.");
+    let household = record.rules.iter().find(|r| r.rule_id == "same-household").unwrap();
+    assert!(household.why.as_deref().unwrap().contains("without subjects"));
+    // As JSON: times as text, and back again.
+    let text = serde_json::to_string(finding).unwrap();
+    assert!(
+        text.contains("\"first_at\":\"2026-03-04T08:00:00Z\"") && text.contains("\"status\":\"new\""),
+        "{text}"
+    );
+    assert_eq!(&serde_json::from_str::<Finding>(&text).unwrap(), finding);
+}
+
+#[tokio::test]
+async fn an_absence_waits_until_its_source_is_read_past_it() {
+    let pack = Pack::builtin().unwrap().only(|r| r.id == "emergency-without-note");
+    let start = at("2026-03-04T09:00:00+01:00");
+    let mut opening = access(1, start, "U1", Some("A"), "P1");
+    opening.emergency = Some(true);
+    let relations = || {
+        rows(
+            "care_relations",
+            &[vec![
+                ("subject_id", Cell::from("P9")),
+                ("care_unit_id", Cell::from("A")),
+                ("valid_from", Cell::from(start - 90 * DAY)),
+            ]],
+        )
+    };
+    let later = |days: i64| access(2, start + days * DAY, "U9", Some("A"), "P9");
+    let waiting = source(&[opening.clone(), later(0)], &[("care_relations", relations())]);
+    let (record, findings) = run(&pack, &waiting, Window::default()).await;
+    assert_eq!((record.rules[0].waiting, findings.len()), (1, 0));
+    let read = source(&[opening, later(9)], &[("care_relations", relations())]);
+    // Also where the later row lies far outside the period that is judged.
+    let window = Window { from: Some(start), to: Some(start + 1) };
+    let (record, findings) = run(&pack, &read, window).await;
+    assert_eq!((record.rules[0].waiting, findings.len()), (0, 1));
+    assert_eq!(findings[0].settles_at, Some(start + DAY));
+}
+
+struct Kept(std::sync::Mutex<Vec<String>>);
+
+#[async_trait]
+impl FindingStore for Kept {
+    async fn record(&self, _: &RunRecord, findings: &[Finding]) -> Result<Recorded, StoreError> {
+        let mut kept = self.0.lock().unwrap();
+        let new = findings.iter().filter(|f| !kept.contains(&f.finding_id)).count() as u64;
+        kept.extend(findings.iter().map(|f| f.finding_id.clone()));
+        Ok(Recorded { new, joined: 0, unchanged: findings.len() as u64 - new })
+    }
+}
+
+#[tokio::test]
+async fn running_again_adds_nothing() {
+    let pack = Pack::builtin().unwrap().only(|r| r.id == "own-record");
+    let store: &dyn FindingStore = &Kept(std::sync::Mutex::default());
+    let source = world::random(5, 60).source();
+    let first = run(&pack, &source, Window::default()).await;
+    let second = run(&pack, &source, Window::default()).await;
+    let first = store.record(&first.0, &first.1).await.unwrap();
+    let second = store.record(&second.0, &second.1).await.unwrap();
+    assert!(first.new > 0);
+    assert_eq!((second.new, second.unchanged), (0, first.new));
+}

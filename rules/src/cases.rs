@@ -15,8 +15,9 @@ use serde::Serialize;
 use crate::calendar::midnight;
 use crate::finding::Finding;
 use crate::pack::Pack;
+use crate::record::{RuleState, RunRecord};
 use crate::rule::{Case, CaseValue, Rule};
-use crate::run::{ContextState, Limits, RuleState, RunRecord, Window, evaluate};
+use crate::run::{ContextState, Limits, Window, evaluate};
 
 /// Dates and days in cases are Swedish.
 const ZONE: Tz = Tz::Europe__Stockholm;

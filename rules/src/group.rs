@@ -20,6 +20,8 @@ const MOST_REASONS: usize = 12;
 
 /// What one finding is made of; ordered, so that the order of rows never shows.
 type Key = (usize, String, Option<String>, CalendarWindow);
+/// A person and a record.
+type Pair = (String, Option<String>);
 
 /// Makes the findings that have an access inside `window`, highest score first.
 pub(crate) async fn findings(
@@ -31,7 +33,7 @@ pub(crate) async fn findings(
     created_at: i64,
 ) -> Result<Vec<Finding>, DataFusionError> {
     let mut calendars: Vec<Calendar> = rules.iter().map(|r| Calendar::new(r.window, zone)).collect();
-    let mut by_pair: HashMap<(String, Option<String>), Vec<(i64, usize)>> = HashMap::new();
+    let mut by_pair: HashMap<Pair, Vec<(i64, usize)>> = HashMap::new();
     let mut groups: BTreeMap<Key, Vec<Hit>> = BTreeMap::new();
     for hit in hits {
         by_pair.entry((hit.user.clone(), hit.subject.clone())).or_default().push((hit.at, hit.rule));

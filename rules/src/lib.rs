@@ -21,6 +21,7 @@ mod finding;
 mod group;
 mod hits;
 mod pack;
+mod record;
 mod rule;
 mod run;
 mod score;
@@ -31,8 +32,8 @@ pub use cases::{CaseResult, RuleTest, TestReport, test};
 pub use check::{Problem, check};
 pub use finding::{Finding, FindingStatus, Outcome, identity};
 pub use pack::{Pack, PackError};
-pub use rule::{Case, Duration, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize};
-pub use run::{
-    ContextState, FindingStore, Limits, NotEvaluated, Recorded, RuleRun, RuleState, RunError, RunRecord,
-    RunReport, StoreError, Window, evaluate, run,
+pub use record::{
+    FindingStore, NotEvaluated, Recorded, RuleRun, RuleState, RunRecord, RunReport, StoreError,
 };
+pub use rule::{Case, Duration, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize};
+pub use run::{ContextState, Limits, RunError, Window, evaluate, run};

@@ -5,22 +5,21 @@ use std::time::{Duration as Time, Instant};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
-use async_trait::async_trait;
 use chrono::Utc;
 use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use insyn_engine::config::Organisation;
 use insyn_engine::session::Session;
-use serde::Serialize;
 
 use crate::calendar::CalendarWindow;
 use crate::coverage::Coverage;
 use crate::desk::Desk;
-use crate::finding::{Finding, time};
+use crate::finding::Finding;
 use crate::group;
 use crate::hits::{self, Hit};
 use crate::pack::Pack;
+use crate::record::{FindingStore, NotEvaluated, RuleRun, RuleState, RunRecord, RunReport, StoreError};
 use crate::rule::{Kind, Rule, Status, WindowSize};
 use crate::sql;
 
@@ -59,29 +58,6 @@ pub struct ContextState {
     pub loaded_at: BTreeMap<String, i64>,
 }
 
-/// Where findings go. Implemented above; called once, at the end of a run, for one transaction.
-#[async_trait]
-pub trait FindingStore: Send + Sync {
-    /// Stores the run and its findings, all or nothing. A finding that is there already joins or changes nothing.
-    async fn record(&self, run: &RunRecord, findings: &[Finding]) -> Result<Recorded, StoreError>;
-}
-
-/// What became of a run's findings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Recorded {
-    /// Not seen before.
-    pub new: u64,
-    /// New evidence joined an open finding.
-    pub joined: u64,
-    /// Already there as they are.
-    pub unchanged: u64,
-}
-
-/// The store could not take them; nothing was kept.
-#[derive(Debug, thiserror::Error)]
-#[error("findings could not be stored: {0}")]
-pub struct StoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
-
 /// Why a run as a whole failed. A rule that fails is in the [`RunRecord`] instead.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -91,98 +67,6 @@ pub enum RunError {
     /// The findings could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// What happened in a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RunRecord {
-    /// A UUID of version 7.
-    pub run_id: String,
-    /// When it started.
-    #[serde(with = "time")]
-    pub started_at: i64,
-    /// When it ended.
-    #[serde(with = "time")]
-    pub finished_at: i64,
-    /// The period that was asked for.
-    #[serde(with = "crate::finding::optional_time")]
-    pub from: Option<i64>,
-    /// Its end.
-    #[serde(with = "crate::finding::optional_time")]
-    pub to: Option<i64>,
-    /// The version of the lake that was judged.
-    pub lake_version: u64,
-    /// The context load that it was judged by.
-    pub context_load: Option<String>,
-    /// Accesses in the calendar windows that the period touches.
-    pub accesses: u64,
-    /// Each rule, in order of id.
-    pub rules: Vec<RuleRun>,
-}
-
-/// What happened to one rule in a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RuleRun {
-    /// Which rule.
-    pub rule_id: String,
-    /// Its version; 0 when its file could not be read.
-    pub version: u32,
-    /// Whether it was judged.
-    pub state: RuleState,
-    /// Why not, or what it had to do without.
-    pub why: Option<String>,
-    /// Accesses that it named.
-    pub rows: u64,
-    /// Findings that they made.
-    pub findings: u64,
-    /// Accesses that wait: what would explain them may still come.
-    pub waiting: u64,
-    /// Units that could not be judged.
-    pub not_evaluated: Vec<NotEvaluated>,
-    /// Its parameters as judged.
-    pub parameters: BTreeMap<String, String>,
-    /// How long it took.
-    pub milliseconds: u64,
-}
-
-/// Whether a rule was judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RuleState {
-    /// It was, save for what `not_evaluated` lists.
-    Evaluated,
-    /// Something that it needs was not there.
-    NotEvaluated,
-    /// It stopped with an error.
-    Failed,
-}
-
-/// A unit that a rule could not judge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotEvaluated {
-    /// Which; `None` where the log names no unit.
-    pub care_unit_id: Option<String>,
-    /// The first such access.
-    #[serde(with = "time")]
-    pub from: i64,
-    /// The last such access.
-    #[serde(with = "time")]
-    pub to: i64,
-    /// How many there are.
-    pub accesses: u64,
-    /// What was missing.
-    pub why: String,
-}
-
-/// A run's record, its findings, and what the store made of them (`None` for a dry run).
-#[derive(Debug, Clone, Serialize)]
-pub struct RunReport {
-    /// What was judged.
-    pub record: RunRecord,
-    /// What was found, highest score first.
-    pub findings: Vec<Finding>,
-    /// What the store said.
-    pub recorded: Option<Recorded>,
 }
 
 /// Evaluates the pack over a period of a session's accesses, and stores the findings when there is a store.
@@ -359,23 +243,6 @@ impl<'a> State<'a> {
             run.not_evaluated.push(NotEvaluated { care_unit_id, from, to, accesses, why });
         }
         run
-    }
-}
-
-impl RuleRun {
-    fn unread(problem: &crate::check::Problem) -> RuleRun {
-        RuleRun {
-            rule_id: problem.file.clone(),
-            version: 0,
-            state: RuleState::Failed,
-            why: Some(problem.to_string()),
-            rows: 0,
-            findings: 0,
-            waiting: 0,
-            not_evaluated: Vec::new(),
-            parameters: BTreeMap::new(),
-            milliseconds: 0,
-        }
     }
 }
 

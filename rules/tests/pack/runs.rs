@@ -4,6 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use insyn_engine::config::Organisation;
+use insyn_engine::context;
+use insyn_engine::lake::{Lake, SourceCommit};
+use insyn_engine::session::{Scope, Session};
 use insyn_rules::{
     ContextState, Finding, FindingStore, Level, Limits, Pack, Recorded, RuleState, RunRecord, StoreError,
     Window, evaluate,
@@ -363,4 +367,68 @@ async fn running_again_adds_nothing() {
     let second = store.record(&second.0, &second.1).await.unwrap();
     assert!(first.new > 0);
     assert_eq!((second.new, second.unchanged), (0, first.new));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_over_a_real_lake_stores_what_it_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Lake::open("lake", dir.path()).await.unwrap();
+    let start = at("2026-03-04T09:00:00+01:00");
+    let events = vec![
+        access(1, start, "annek", Some("A"), "P1"),
+        access(2, start, "U2", Some("A"), "P1"),
+        access(3, start + DAY, "U2", Some("B"), "P1"),
+    ];
+    let commit = SourceCommit {
+        source: "journal".into(),
+        sequence: 1,
+        events,
+        quarantine: Vec::new(),
+        gaps: Vec::new(),
+        state: String::new(),
+    };
+    lake.commit(commit).await.unwrap();
+    let context = dir.path().join("context");
+    std::fs::create_dir(&context).unwrap();
+    for (file, text) in [
+        (
+            "staff.csv",
+            "user_id,person_id,name,title,address,postcode,employed_from,employed_to\nU1,P1,Anna Ek,,,,2020-01-01,\n",
+        ),
+        ("accounts.csv", "source,account_id,user_id,valid_from,valid_to\njournal,annek,U1,2020-01-01,\n"),
+        (
+            "care_relations.csv",
+            "subject_id,care_unit_id,user_id,kind,valid_from,valid_to\nP9,A,,visit,2026-03-01,2026-03-31\n",
+        ),
+    ] {
+        std::fs::write(context.join(file), text).unwrap();
+    }
+    context::load(&lake, &context, ZONE).await.unwrap();
+    let session = Session::open(&lake, ZONE, Scope::All).await.unwrap();
+    let organisation = Organisation { id: "O".into(), name: "Exempel".into(), timezone: ZONE };
+    let (pack, store) = (Pack::builtin().unwrap(), Kept(std::sync::Mutex::default()));
+    let running = insyn_rules::run(&pack, &session, &organisation, Window::default(), Some(&store));
+    // A server awaits it from any thread.
+    let report = may_move_between_threads(running).await.unwrap();
+    let found: Vec<(&str, &str)> =
+        report.findings.iter().map(|f| (f.rule_id.as_str(), f.user_id.as_str())).collect();
+    assert_eq!(found.len(), 3, "{found:?}");
+    for pair in [("own-record", "U1"), ("no-care-relation", "U1"), ("no-care-relation", "U2")] {
+        assert!(found.contains(&pair), "{found:?}");
+    }
+    assert_eq!(report.recorded.unwrap().new, 3);
+    assert_eq!(report.record.lake_version, session.version());
+    assert!(report.record.context_load.is_some());
+    let ours = report.record.rules.iter().find(|r| r.rule_id == "no-care-relation").unwrap();
+    assert_eq!(ours.not_evaluated[0].care_unit_id.as_deref(), Some("B"));
+    let dry =
+        insyn_rules::run(&pack, &session, &organisation, Window { from: Some(start + 1), to: None }, None)
+            .await
+            .unwrap();
+    assert!(dry.recorded.is_none());
+    assert!(dry.findings.is_empty(), "only looks in the period count: {:?}", dry.findings);
+}
+
+fn may_move_between_threads<F: Future + Send>(future: F) -> F {
+    future
 }

@@ -3,7 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BooleanBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
@@ -61,39 +62,93 @@ macro_rules! field_type {
     (must_int) => { i32 };
 }
 macro_rules! field_kind {
-    (text) => { (Kind::Text, true) };
-    (must_text) => { (Kind::Text, false) };
-    (time) => { (Kind::Time, true) };
-    (must_time) => { (Kind::Time, false) };
-    (flag) => { (Kind::Flag, true) };
-    (long) => { (Kind::Long, true) };
-    (must_long) => { (Kind::Long, false) };
-    (must_int) => { (Kind::Int, false) };
+    (text) => {
+        (Kind::Text, true)
+    };
+    (must_text) => {
+        (Kind::Text, false)
+    };
+    (time) => {
+        (Kind::Time, true)
+    };
+    (must_time) => {
+        (Kind::Time, false)
+    };
+    (flag) => {
+        (Kind::Flag, true)
+    };
+    (long) => {
+        (Kind::Long, true)
+    };
+    (must_long) => {
+        (Kind::Long, false)
+    };
+    (must_int) => {
+        (Kind::Int, false)
+    };
 }
 macro_rules! builder_type {
-    (text) => { StringBuilder };
-    (must_text) => { StringBuilder };
-    (time) => { TimestampMicrosecondBuilder };
-    (must_time) => { TimestampMicrosecondBuilder };
-    (flag) => { BooleanBuilder };
-    (long) => { Int64Builder };
-    (must_long) => { Int64Builder };
-    (must_int) => { Int32Builder };
+    (text) => {
+        StringBuilder
+    };
+    (must_text) => {
+        StringBuilder
+    };
+    (time) => {
+        TimestampMicrosecondBuilder
+    };
+    (must_time) => {
+        TimestampMicrosecondBuilder
+    };
+    (flag) => {
+        BooleanBuilder
+    };
+    (long) => {
+        Int64Builder
+    };
+    (must_long) => {
+        Int64Builder
+    };
+    (must_int) => {
+        Int32Builder
+    };
 }
 macro_rules! append {
-    (text, $b:expr, $v:expr) => { $b.append_option($v.as_deref()) };
-    (must_text, $b:expr, $v:expr) => { $b.append_value(&$v) };
-    (time, $b:expr, $v:expr) => { $b.append_option($v) };
-    (must_time, $b:expr, $v:expr) => { $b.append_value($v) };
-    (flag, $b:expr, $v:expr) => { $b.append_option($v) };
-    (long, $b:expr, $v:expr) => { $b.append_option($v) };
-    (must_long, $b:expr, $v:expr) => { $b.append_value($v) };
-    (must_int, $b:expr, $v:expr) => { $b.append_value($v) };
+    (text, $b:expr, $v:expr) => {
+        $b.append_option($v.as_deref())
+    };
+    (must_text, $b:expr, $v:expr) => {
+        $b.append_value(&$v)
+    };
+    (time, $b:expr, $v:expr) => {
+        $b.append_option($v)
+    };
+    (must_time, $b:expr, $v:expr) => {
+        $b.append_value($v)
+    };
+    (flag, $b:expr, $v:expr) => {
+        $b.append_option($v)
+    };
+    (long, $b:expr, $v:expr) => {
+        $b.append_option($v)
+    };
+    (must_long, $b:expr, $v:expr) => {
+        $b.append_value($v)
+    };
+    (must_int, $b:expr, $v:expr) => {
+        $b.append_value($v)
+    };
 }
 macro_rules! finish {
-    (time, $b:expr) => { Arc::new($b.finish().with_timezone("UTC")) as ArrayRef };
-    (must_time, $b:expr) => { Arc::new($b.finish().with_timezone("UTC")) as ArrayRef };
-    ($other:ident, $b:expr) => { Arc::new($b.finish()) as ArrayRef };
+    (time, $b:expr) => {
+        Arc::new($b.finish().with_timezone("UTC")) as ArrayRef
+    };
+    (must_time, $b:expr) => {
+        Arc::new($b.finish().with_timezone("UTC")) as ArrayRef
+    };
+    ($other:ident, $b:expr) => {
+        Arc::new($b.finish()) as ArrayRef
+    };
 }
 
 macro_rules! access_event {

@@ -10,4 +10,4 @@ mod columns;
 mod personal_number;
 
 pub use columns::{AccessEvent, COLUMNS, Column, EventBatch, Kind, schema};
-pub use personal_number::{PersonalNumber, PersonalNumberKind, normalise, oid};
+pub use personal_number::{PersonalNumber, PersonalNumberKind, is_valid, normalise, oid};

@@ -1,6 +1,6 @@
 //! Elements of one name out of XML documents, whatever stands around them.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memmem};
 
 use super::{bad_line, skip_or_bad, skip_or_more};
 use crate::error::Fault;
@@ -38,6 +38,7 @@ pub(crate) fn cut_elements(view: &[u8], at_end: bool, is_record: impl Fn(&[u8]) 
         let open = memchr(b'<', &view[at..]).map(|i| at + i);
         let text = &view[at..open.unwrap_or(view.len())];
         if !in_leaf && !text.iter().all(u8::is_ascii_whitespace) {
+            at += text.iter().take_while(|b| b.is_ascii_whitespace()).count();
             return if at > 0 { Cut::Skip { len: at } } else { bad_line(view, open, at_end, TEXT) };
         }
         let Some(open) = open else {
@@ -121,8 +122,9 @@ pub(crate) fn markup(view: &[u8], at: usize) -> Markup<'_> {
                 }
             }
         }
-        Some(b'/') => match memchr(b'>', rest) {
-            Some(i) => Markup::End(at + i + 1),
+        Some(b'/') => match memchr2(b'>', b'<', &rest[1..]) {
+            // Broken off where the next tag begins.
+            Some(i) => Markup::End(at + 1 + i + usize::from(rest[1 + i] == b'>')),
             None => Markup::Open,
         },
         Some(_) => match tag_end(rest) {
@@ -145,7 +147,7 @@ fn tag_end(tag: &[u8]) -> Option<usize> {
             b'>' => return Some(at + 1),
             b'<' => return Some(at),
             quote => {
-                at += 1 + memchr::memchr2(quote, b'<', &tag[at + 1..])?;
+                at += 1 + memchr2(quote, b'<', &tag[at + 1..])?;
                 if tag[at] == b'<' {
                     return Some(at);
                 }
@@ -179,7 +181,11 @@ pub(crate) fn element_end(view: &[u8], open: usize, name: &[u8], end: usize) -> 
             None => return Element::Open,
             Some(b'0'..=b'9') => return Element::Broken(next),
             Some(b'/') => {
-                let Some(close) = memchr(b'>', rest) else { return Element::Open };
+                let Some(close) = memchr2(b'>', b'<', rest) else { return Element::Open };
+                if rest[close] == b'<' {
+                    at = next + 1 + close;
+                    continue;
+                }
                 if rest[1..close].trim_ascii_end() == name {
                     depth -= 1;
                     if depth == 0 {

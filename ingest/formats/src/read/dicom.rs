@@ -128,13 +128,16 @@ fn rows(mut event: AccessEvent, objects: Vec<Object>, shape: &Shape) -> Vec<Acce
         subjects.push(Object::default());
     }
     let last = subjects.len() - 1;
-    let mut rows = Vec::with_capacity(subjects.len());
+    let mut rows: Vec<AccessEvent> = Vec::with_capacity(subjects.len());
     for (i, subject) in subjects.into_iter().enumerate() {
         let mut row = if i == last { std::mem::take(&mut event) } else { event.clone() };
         row.subject_id = subject.id;
         row.subject_name = subject.name;
         shape.finish(&mut row);
-        rows.push(row);
+        // One person, written in two ways, is one.
+        if !rows.iter().any(|r| r.subject_id.is_some() && r.subject_id == row.subject_id) {
+            rows.push(row);
+        }
     }
     rows
 }

@@ -56,7 +56,7 @@ pub(crate) fn parse(text: &str, shape: &Shape) -> Result<Vec<AccessEvent>, Fault
         groups.push(Resource::default());
     }
     let last = groups.len() - 1;
-    let mut rows = Vec::with_capacity(groups.len());
+    let mut rows: Vec<AccessEvent> = Vec::with_capacity(groups.len());
     for (i, group) in groups.into_iter().enumerate() {
         let mut row = if i == last { std::mem::take(&mut event) } else { event.clone() };
         row.resource_type = group.kind.or(row.resource_type);
@@ -68,7 +68,10 @@ pub(crate) fn parse(text: &str, shape: &Shape) -> Result<Vec<AccessEvent>, Fault
         row.resource_care_provider_id = group.provider;
         row.resource_care_unit_id = group.unit;
         shape.finish(&mut row);
-        rows.push(row);
+        // One person, written in two ways, is one.
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
     }
     Ok(rows)
 }

@@ -1,8 +1,8 @@
 //! `delimited`, `pattern`, `json`: configuration says which field becomes which column.
 //!
 //! `[source.fields]` names, for a column of `access_events`, the header's column, the pattern's group or the JSON
-//! pointer; a pattern's groups that are named like columns need no field. Empty text counts as missing, and so does
-//! `-` in a pattern. Flags read ja, yes, true, 1, x and their opposites unless `true` and `false` list the words; a
+//! pointer; a pattern's groups that are named like columns need no field. Empty text and `-`
+//! count as missing. Flags read ja, yes, true, 1, x and their opposites unless `true` and `false` list the words; a
 //! pattern's group that takes part means yes. Where a JSON pointer for `subject_id` leads to an array, each item gives
 //! a row. A row whose fields are not as many as the header's is a fault: one of them holds what belongs to another.
 
@@ -132,7 +132,7 @@ impl Table {
     ) -> Result<AccessEvent, Fault> {
         let mut event = AccessEvent::default();
         for (i, field) in self.fields.iter().enumerate() {
-            let value = value(i, field).map(str::trim).filter(|v| !v.is_empty());
+            let value = value(i, field).map(str::trim).filter(|v| !matches!(*v, "" | "-"));
             match field.slot {
                 Slot::EventId => event.event_id = value.unwrap_or("").to_string(),
                 Slot::OccurredAt => {

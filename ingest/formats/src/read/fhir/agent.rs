@@ -146,12 +146,12 @@ fn network(agent: Node<'_>) -> Option<&str> {
 }
 
 /// The client's network. DICOM's codes say destination and source, and which of them the client is depends on what was
-/// done: it receives what is read, and sends queries and changes.
+/// done: it receives what is read, and sends queries and changes. Not all keep to that, but an address that is a URL is
+/// the server's.
 fn client_network<'t>(root: Node<'t>, event: &AccessEvent) -> Option<&'t str> {
     let client = if event.action.as_deref() == Some("R") { "110152" } else { "110153" };
-    let mut agents = root.items_of("agent");
-    agents
-        .find(|a| has_code(*a, &[client]) && network(*a).is_some())
-        .or_else(|| root.items_of("agent").find(|a| network(*a).is_some()))
-        .and_then(network)
+    let is_host = |address: &&str| !address.contains("://");
+    let of_client = root.items_of("agent").filter(|a| has_code(*a, &[client])).find_map(network);
+    let any = || root.items_of("agent").filter_map(network).find(is_host);
+    of_client.filter(is_host).or_else(any).or(of_client)
 }

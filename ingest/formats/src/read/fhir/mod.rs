@@ -84,6 +84,7 @@ fn audit_event(root: Node<'_>, shape: &Shape, rows: &mut Vec<AccessEvent>) -> Re
     extensions(root, &mut event);
     let subjects = entities(root, &mut event);
     let last = subjects.len().saturating_sub(1);
+    let first_row = rows.len();
     if subjects.is_empty() {
         shape.finish(&mut event);
         rows.push(event);
@@ -95,7 +96,10 @@ fn audit_event(root: Node<'_>, shape: &Shape, rows: &mut Vec<AccessEvent>) -> Re
         row.subject_id_type = subject.system.and_then(some);
         row.subject_name = subject.display.and_then(some);
         shape.finish(&mut row);
-        rows.push(row);
+        // One person, written in two ways, is one.
+        if !rows[first_row..].iter().any(|r| r.subject_id.is_some() && r.subject_id == row.subject_id) {
+            rows.push(row);
+        }
     }
     Ok(())
 }

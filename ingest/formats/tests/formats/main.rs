@@ -1,0 +1,7 @@
+//! Every format, read from records as systems write them, and from records as nobody should.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod configuration;
+mod corpus;
+mod framing;
+mod records;

@@ -271,6 +271,7 @@ pub fn schema() -> SchemaRef {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 

@@ -48,6 +48,9 @@ pub(crate) fn cut_elements(view: &[u8], at_end: bool, is_record: impl Fn(&[u8]) 
                 (true, false) => skip_or_more(safe),
             };
         };
+        if !in_leaf {
+            safe = open;
+        }
         if view.get(open + 1).is_some_and(u8::is_ascii_digit) {
             // A syslog priority; whoever knows those looks again from here.
             return if open > 0 { Cut::Skip { len: open } } else { bad_line(view, None, at_end, TEXT) };

@@ -267,7 +267,8 @@ fn fields(
     for (name, rule) in &config.fields {
         let key = format!("fields.{name}");
         let slot = columns::configured("fields", name)?;
-        if !matches!(slot, Slot::Flag(_)) && !(rule.yes.is_empty() && rule.no.is_empty()) {
+        let has_words = !rule.yes.is_empty() || !rule.no.is_empty();
+        if has_words && !matches!(slot, Slot::Flag(_)) {
             let found = format!("words for true or false on `{name}`");
             return Err(FormatError::new(key, found, "them only on a flag, such as emergency"));
         }

@@ -4,4 +4,5 @@
 mod configuration;
 mod corpus;
 mod framing;
+mod hostile;
 mod records;

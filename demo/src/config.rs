@@ -1,10 +1,12 @@
 //! The demo's `insyn.toml`.
 
-use crate::units::{HEALTH_BOARD, MUNICIPALITY, ORGANISATION, ORGANISATION_NAME, PROVIDERS, WELFARE_BOARD};
+use crate::units::{
+    HEALTH_BOARD, MUNICIPALITY, ORGANISATION, ORGANISATION_NAME, PROVIDERS, REGION, WELFARE_BOARD,
+};
 
 /// The configuration for a world that listens at `listen` (`127.0.0.1:8080`).
 pub(crate) fn text(listen: &str, zone: &str) -> String {
-    let municipality = PROVIDERS[MUNICIPALITY].0;
+    let (region, municipality) = (PROVIDERS[REGION].0, PROVIDERS[MUNICIPALITY].0);
     format!(
         r##"# Granvik: a municipality and region that does not exist. Every name and number here is made up.
 
@@ -60,6 +62,7 @@ legal_area = "health-care"
 delivery = "stream"
 format = "dicom-audit"
 path = ["logs/bild-atna/*.log*"]
+constants = {{ care_provider_id = "{region}" }}
 
 # The social system's daily file. Answerable: the welfare board.
 [[source]]

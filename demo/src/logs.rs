@@ -10,7 +10,7 @@ use crate::access::{Access, Source};
 use crate::clock::Wall;
 use crate::people::Subject;
 use crate::staff::Staff;
-use crate::units::{UNITS, Unit};
+use crate::units::{Kind, UNITS, Unit};
 
 /// Appends string pieces; far quicker than `write!` where nothing is optimised, and a log is a hundred thousand lines.
 macro_rules! put {
@@ -54,8 +54,18 @@ impl<'a> Line<'a> {
             event_id: world.event_id(access.source, access.number).unwrap_or_default(),
             address: world.address_of(access),
             wall: world.clock.wall(access.at),
-            purpose: if access.quality { "Kvalitetssäkring" } else { "Vård och behandling" },
+            purpose: purpose(access),
         }
+    }
+}
+
+/// Why, in the words of the unit's own system.
+fn purpose(access: &Access) -> &'static str {
+    match UNITS[usize::from(access.unit)].kind {
+        _ if access.quality => "Kvalitetssäkring",
+        Kind::Social | Kind::Assessment => "Handläggning",
+        Kind::HomeCare | Kind::Residence => "Genomförande av insats",
+        _ => "Vård och behandling",
     }
 }
 

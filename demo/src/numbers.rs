@@ -1,7 +1,7 @@
-//! Identity numbers that pass every check and belong to nobody.
+//! Identity numbers that pass every check, in a series kept for tests.
 //!
-//! All birth numbers are 238 (women) and 239 (men), the series that the tax agency's published test
-//! numbers use, so that no number here is a living person's.
+//! All birth numbers are 238 (women) and 239 (men). The tax agency's test numbers end so, as far as we know (not checked
+//! against its list), and a reader sees at once that a number is the demo's.
 
 use chrono::{Datelike, NaiveDate};
 

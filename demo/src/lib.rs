@@ -6,8 +6,9 @@
 //! is written as text files only: logs in five formats, context tables, a configuration, and the truth about what was
 //! planted, which no rule may read.
 //!
-//! Promises: the same seed, days and end give the same bytes; every number is valid and of the test series; every file that is
-//! written is named in [`Written`]. Must not know: how logs are read, what rules exist, what is stored.
+//! Promises: the same seed, days and end give the same bytes; every number is valid and of the test series; [`Written`]
+//! counts what was written, by source, readable and not. Must not know: how logs are read, what is stored, or of rules
+//! more than the ids that [`Hint`] points to.
 
 mod access;
 mod care;

@@ -1,7 +1,8 @@
 //! `dicom-audit`: DICOM PS3.15 A.5 audit messages and their forebear RFC 3881, bare or in a syslog frame.
 //!
 //! Codes are read as `csd-code` with `originalText` or as `code` with `displayName`, mixed or not.
-//! EventID → activity (its own text, else the standard's), EventTypeCode → activity_level; EventActionCode → action;
+//! EventID → activity (its own text, else the standard's), EventTypeCode, else the names of objects
+//! that are no patients → activity_level; EventActionCode → action;
 //! EventDateTime → occurred_at; EventOutcomeIndicator → outcome; PurposeOfUse → purpose, with BTG or an emergency
 //! override (110127) → emergency. The user is the ActiveParticipant with UserIsRequestor, a person before an
 //! application: UserID → user_id (AlternativeUserID where only that is an HSA-id), UserName → user_name, RoleIDCode →
@@ -108,14 +109,16 @@ pub(crate) fn parse(text: &str, shape: &Shape) -> Result<Vec<AccessEvent>, Fault
 fn rows(mut event: AccessEvent, objects: Vec<Object>, shape: &Shape) -> Vec<AccessEvent> {
     let is_patient = |o: &Object| o.kind.as_deref() == Some("1") && o.role.as_deref() == Some("1");
     let (patients, others): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(is_patient);
-    let (mut kinds, mut ids) = (Vec::new(), Vec::new());
+    let (mut kinds, mut ids, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for object in others {
         if let Some(query) = object.query {
             event.activity_args.get_or_insert_with(|| decoded(&query));
         }
         kinds.push(word(object.id_type));
         ids.push(object.id);
+        names.push(object.name);
     }
+    event.activity_level = event.activity_level.or(join(names.into_iter()));
     event.resource_type = join(kinds.into_iter());
     event.resource_id = join(ids.into_iter());
     let mut subjects: Vec<Object> = Vec::with_capacity(patients.len());
@@ -177,7 +180,13 @@ fn purpose(purposes: Vec<Code>) -> Option<String> {
     let broke = |c: &Code| c.code.as_deref() == Some("BTG");
     let (btg, others): (Vec<Code>, Vec<Code>) = purposes.into_iter().partition(broke);
     let code = others.into_iter().chain(btg).next()?;
-    let canonical = code.code.as_deref().and_then(super::fhir::purpose_of);
+    // The source's own text, if it is one of the words that the contracts have; else the code in Swedish.
+    let is_word = |text: &String| super::fhir::is_purpose(text);
+    let canonical = code
+        .code
+        .as_deref()
+        .and_then(super::fhir::purpose_of)
+        .filter(|_| !code.text.as_ref().is_some_and(is_word));
     canonical.map(str::to_string).or_else(|| word(code))
 }
 

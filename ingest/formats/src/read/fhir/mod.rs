@@ -41,6 +41,20 @@ const PURPOSES: &[(&str, &str)] = &[
     ("PATADMIN", "Administration"),
 ];
 
+/// The words of the Swedish contracts.
+const WORDS: &[&str] = &[
+    "Vård och behandling",
+    "Kvalitetssäkring",
+    "Annan dokumentation enligt lag",
+    "Statistik",
+    "Administration",
+    "Kvalitetsregister",
+];
+
+pub(crate) fn is_purpose(text: &str) -> bool {
+    WORDS.contains(&text)
+}
+
 pub(crate) fn purpose_of(code: &str) -> Option<&'static str> {
     PURPOSES.iter().find(|(c, _)| *c == code).map(|(_, word)| *word)
 }
@@ -146,7 +160,10 @@ fn purpose(root: Node<'_>, event: &mut AccessEvent) {
     event.emergency = Some(all.iter().copied().chain(anyone).any(|c| c.code == Some("BTG")));
     let first = all.iter().find(|c| c.code != Some("BTG")).or(all.first());
     event.purpose = first
-        .and_then(|c| c.text.or_else(|| c.code.and_then(purpose_of)).or(c.display).or(c.code))
+        .and_then(|c| {
+            let word = c.display.filter(|d| is_purpose(d)).or_else(|| c.code.and_then(purpose_of));
+            c.text.or(word).or(c.display).or(c.code)
+        })
         .and_then(some);
 }
 

@@ -67,6 +67,9 @@ pub enum DemoError {
     },
 }
 
+/// Days after the end that the schedule is known for.
+pub(crate) const AHEAD: i32 = 7;
+
 /// How large a world is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {
@@ -125,7 +128,7 @@ impl World {
         let mut people = people::Population::grow(&mut stream(1), &clock, days, scale.subjects);
         let staff = staff::employ(&mut stream(2), &mut people, &clock, days, scale.staff);
         let days = days as i32;
-        let shifts = duty::plan(&mut stream(3), &clock, &staff, days, 3);
+        let shifts = duty::plan(&mut stream(3), &clock, &staff, days, AHEAD);
         let admitted = misuse::relatives_to_admit(&mut stream(4), &people, &staff, &clock, days);
         let care = care::provide(&mut stream(5), &people, &staff, &clock, days, &admitted);
         let ground = Ground::new(&people, &staff, &clock, &care, &shifts);

@@ -1,6 +1,6 @@
 //! The world goes on: fresh lines in the same logs, so that pages show looks that are seconds old.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,15 @@ use rand::Rng;
 use rand::SeedableRng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, Activity, Source, parts};
+use crate::clock::DAY;
 use crate::ground::Due;
 use crate::units::{Kind, UNITS};
 use crate::work::blank;
 use crate::write::encoded;
-use crate::{DemoError, World, logs};
+use crate::{AHEAD, DemoError, World, logs};
 
 /// Lines a second, on average.
 const RATE: i64 = 3;
@@ -26,6 +28,14 @@ const MOST: i64 = 60;
 const PLANTED_EVERY: u32 = 50;
 /// Seconds between two deliveries to the national service: each is a file of its own.
 const DELIVERY: i64 = 20;
+
+/// The numbers that a world's live looks have used so far.
+#[derive(Debug, Serialize, Deserialize)]
+struct Given {
+    seed: u64,
+    end: i64,
+    numbers: [u32; 5],
+}
 
 /// Appends fresh log lines to the logs that [`World::write`] wrote. It keeps no file open between steps.
 #[derive(Debug)]
@@ -37,6 +47,8 @@ pub struct LiveWriter {
     last: Option<i64>,
     /// The last number given in each source.
     numbers: [u32; 5],
+    /// Where these are noted before they are used.
+    given: PathBuf,
     looks: u32,
     /// Records for the national service that wait for the next delivery.
     waiting: String,
@@ -45,11 +57,18 @@ pub struct LiveWriter {
 }
 
 impl LiveWriter {
-    /// Goes on with a world whose files lie under `dir`.
+    /// Goes on with a world whose files lie under `dir`, also after an earlier writer went on with the same world:
+    /// no id is given twice.
     pub fn new(world: World, dir: &Path) -> LiveWriter {
         let rng = ChaCha8Rng::seed_from_u64(world.seed ^ world.end.unsigned_abs());
-        let numbers =
+        let given = dir.join("truth").join("live-numbers.json");
+        let written =
             Source::ALL.map(|source| world.of_source(source).last().map_or(0, |access| access.number));
+        let earlier = fs::read(&given).ok().and_then(|bytes| serde_json::from_slice::<Given>(&bytes).ok());
+        let numbers = match earlier {
+            Some(earlier) if (earlier.seed, earlier.end) == (world.seed, world.end) => earlier.numbers,
+            _ => written,
+        };
         let (logs, truth) = (dir.join("logs"), dir.join("truth").join("live.ndjson"));
         let delivered = world.end;
         LiveWriter {
@@ -59,6 +78,7 @@ impl LiveWriter {
             rng,
             last: None,
             numbers,
+            given,
             looks: 0,
             waiting: String::new(),
             waiting_count: 0,
@@ -75,12 +95,28 @@ impl LiveWriter {
         let now = now.timestamp();
         let since = self.last.replace(now).map_or(1, |last| now - last);
         let count = (since * RATE).clamp(0, MOST);
-        let looks = self.happen(now, count as usize);
+        let mut looks = self.happen(now, count as usize);
+        for look in &mut looks {
+            let number = &mut self.numbers[look.source.index()];
+            *number += 1;
+            look.number = *number;
+        }
+        if !looks.is_empty() {
+            self.note_numbers()?;
+        }
         let mut written = 0;
         for source in Source::ALL {
             written += self.append(source, now, looks.iter().filter(|look| look.source == source))?;
         }
         Ok(written)
+    }
+
+    /// Noted first: a crash in between leaves a hole in the numbers, never two looks with one id.
+    fn note_numbers(&self) -> Result<(), DemoError> {
+        let given = Given { seed: self.world.seed, end: self.world.end, numbers: self.numbers };
+        let bytes = serde_json::to_vec(&given)
+            .map_err(|error| DemoError::Write { path: self.given.clone(), source: error.into() })?;
+        crate::write::put_file(&self.given, &bytes)
     }
 
     /// About `count` looks at `now`.
@@ -91,10 +127,14 @@ impl LiveWriter {
         }
         let ground = self.world.ground();
         let day = self.world.clock.day_of(now);
-        let open: Vec<(usize, Vec<u32>)> = (0..UNITS.len())
-            .map(|unit| (unit, ground.on_duty(unit, now)))
-            .filter(|(_, here)| !here.is_empty())
-            .collect();
+        let roster = self.world.roster_moment(now);
+        let on_duty = |unit: usize| -> Vec<u32> {
+            let mut here = ground.on_duty(unit, roster);
+            here.retain(|staff| self.world.staff[*staff as usize].employed(day));
+            here
+        };
+        let open: Vec<(usize, Vec<u32>)> =
+            (0..UNITS.len()).map(|unit| (unit, on_duty(unit))).filter(|(_, here)| !here.is_empty()).collect();
         let mut due: Vec<Option<Vec<Due>>> = vec![None; UNITS.len()];
         for _ in 0..count * 4 {
             if looks.len() >= count {
@@ -145,12 +185,9 @@ impl LiveWriter {
         let mut truth = String::new();
         let mut count = 0;
         for look in looks {
-            let mut look = look.clone();
-            self.numbers[source.index()] += 1;
-            look.number = self.numbers[source.index()];
-            logs::record(&self.world, &look, &mut text);
+            logs::record(&self.world, look, &mut text);
             if look.planted > 0 {
-                truth.push_str(&self.case(&look));
+                truth.push_str(&self.case(look));
             }
             count += 1;
         }
@@ -199,7 +236,7 @@ impl LiveWriter {
         let hidden = path.with_extension("part");
         let text = format!("{head}{}{tail}", self.waiting);
         crate::write::put_file(&hidden, text.as_bytes())?;
-        std::fs::rename(&hidden, &path).map_err(|source| DemoError::Write { path, source })?;
+        fs::rename(&hidden, &path).map_err(|source| DemoError::Write { path, source })?;
         self.waiting.clear();
         self.delivered = now;
         Ok(std::mem::take(&mut self.waiting_count))
@@ -207,6 +244,13 @@ impl LiveWriter {
 }
 
 impl World {
+    /// The schedule reaches some days past the end; a demo that lives longer repeats its weeks.
+    fn roster_moment(&self, now: i64) -> i64 {
+        let beyond = i64::from(self.clock.day_of(now) - (self.days + AHEAD - 1));
+        let weeks = (beyond + 6).max(0) / 7;
+        now - weeks * 7 * DAY
+    }
+
     /// Whether the person's number is twelve digits at all times: the portal's addresses hold no other.
     fn plain_number(&self, subject: u32) -> bool {
         let one = &self.people.subjects[subject as usize];
@@ -218,7 +262,7 @@ impl World {
 fn append_to(path: &Path, bytes: &[u8]) -> Result<(), DemoError> {
     let named = |source| DemoError::Write { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(named)?;
+        fs::create_dir_all(folder).map_err(named)?;
     }
     let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(named)?;
     file.write_all(bytes).map_err(named)

@@ -497,3 +497,24 @@ fn the_live_writer_begins_new_files_on_a_new_day() {
     assert!(social.starts_with(b"LoggId;"));
     assert_eq!(social.windows(7).filter(|window| window == b"LoggId;").count(), 1);
 }
+
+#[test]
+fn a_second_live_writer_gives_no_id_twice_and_writes_weeks_later_too() {
+    let dir = tempfile::tempdir().unwrap();
+    small(7).write(dir.path(), "127.0.0.1:0").unwrap();
+    for weeks in [0, 0, 3] {
+        let mut live = LiveWriter::new(small(7), dir.path());
+        let begin = noon() + TimeDelta::weeks(weeks);
+        let appended: usize = (1..60).map(|turn| live.step(begin + TimeDelta::seconds(turn)).unwrap()).sum();
+        assert!(appended > 40, "{appended} after {weeks} weeks");
+    }
+    let mut seen = HashSet::new();
+    for bytes in files(&dir.path().join("logs/omsorg-csv")).into_values() {
+        let text = encoding_rs::WINDOWS_1252.decode_without_bom_handling(&bytes).0.into_owned();
+        for line in text.lines().filter(|line| line.split(';').count() == 14 && line.starts_with('7')) {
+            let id = line.split(';').next().unwrap().to_owned();
+            let spoilt = line.contains("31/11 kl 8");
+            assert!(spoilt || seen.insert(id), "{line}");
+        }
+    }
+}

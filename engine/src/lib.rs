@@ -11,8 +11,8 @@
 
 pub mod config;
 pub mod context;
-pub mod functions;
 pub mod error;
+pub mod functions;
 mod guard;
 pub mod lake;
 pub mod output;

@@ -89,13 +89,25 @@ pub(super) async fn start(logs: &Logs<'_>, writer: &str, batch: SourceCommit) ->
 /// Makes it count.
 pub(super) async fn finish(logs: &Logs<'_>, started: Started) -> Result<Committed, LakeError> {
     let Started { addition, events } = started;
-    let outcome = commit_events(logs.events, &addition, by_year(events)).await;
-    if let Err(LakeError::SequenceTaken { .. } | LakeError::Contended { .. }) = outcome {
-        // Nothing of this attempt may ever count, however far the other writer has gone on.
-        retract(logs.quarantine, &addition.side_files).await;
-        retract(logs.gaps, &addition.side_files).await;
+    match commit_events(logs.events, &addition, by_year(events)).await {
+        Ok(committed) => Ok(committed),
+        Err(Failure::Known(error)) => {
+            // Nothing of this attempt may ever count, however far another writer has gone on; and whoever tries
+            // again and again on a full disk must not pile up what he leaves.
+            retract(logs.quarantine, &addition.side_files).await;
+            retract(logs.gaps, &addition.side_files).await;
+            Err(error)
+        }
+        Err(Failure::Unknown(error)) => Err(error),
     }
-    outcome
+}
+
+/// How a commit of `access_events` failed.
+enum Failure {
+    /// Nothing of it counts, and its data files are gone.
+    Known(LakeError),
+    /// The log's entry may have become durable; the files must stay. Progress tells.
+    Unknown(LakeError),
 }
 
 /// What a batch adds to its source, beside rows.
@@ -115,12 +127,19 @@ async fn commit_events(
     log: &TableLog,
     addition: &Addition,
     mut years: BTreeMap<i32, Vec<AccessEvent>>,
-) -> Result<Committed, LakeError> {
+) -> Result<Committed, Failure> {
     let (source, sequence) = (addition.source.as_str(), addition.sequence);
     loop {
-        let ordinal = ordinal_of(&*log.current().await?, source);
-        let put;
-        (put, years) = put_events(log, source, sequence, ordinal, years).await?;
+        let ordinal = ordinal_of(&*log.current().await.map_err(Failure::Known)?, source);
+        let mut put = Vec::new();
+        let outcome = put_events(log, source, sequence, ordinal, years, &mut put).await;
+        years = match outcome {
+            Ok(years) => years,
+            Err(error) => {
+                forget(log, &put).await;
+                return Err(Failure::Known(error));
+            }
+        };
         crash_at("before-log-commit");
 
         let mut renumber = false;
@@ -144,24 +163,23 @@ async fn commit_events(
             Ok(_) => forget(log, &put).await,
             Err(error @ (LakeError::SequenceTaken { .. } | LakeError::Contended { .. })) => {
                 forget(log, &put).await;
-                return Err(error);
+                return Err(Failure::Known(error));
             }
-            // Whether the commit became durable is not known: the files must stay. Progress tells.
-            Err(error) => return Err(error),
+            Err(error) => return Err(Failure::Unknown(error)),
         }
     }
 }
 
-/// Files of the segments, put but not committed. The rows come back, for another attempt.
+/// Puts the files of the segments into `put`; they are not committed. The rows come back, for another attempt.
 async fn put_events(
     log: &TableLog,
     source: &str,
     sequence: i64,
     ordinal: i64,
     years: BTreeMap<i32, Vec<AccessEvent>>,
-) -> Result<(Vec<Put>, BTreeMap<i32, Vec<AccessEvent>>), LakeError> {
+    put: &mut Vec<Put>,
+) -> Result<BTreeMap<i32, Vec<AccessEvent>>, LakeError> {
     crash_at("before-events-put");
-    let mut put = Vec::new();
     let mut back = BTreeMap::new();
     for (year, mut rows) in years {
         let segment = segment(source, ordinal, sequence, year)?;
@@ -180,7 +198,7 @@ async fn put_events(
         back.insert(year, rows);
     }
     crash_at("after-events-put");
-    Ok((put, back))
+    Ok(back)
 }
 
 async fn forget(log: &TableLog, put: &[Put]) {

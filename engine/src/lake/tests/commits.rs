@@ -263,3 +263,27 @@ async fn the_side_rows_of_a_refused_batch_are_taken_back() {
     let folder = folder.path().join("lake/access_events/year=2026");
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2, "its data file is gone too");
 }
+
+#[tokio::test]
+async fn a_batch_whose_files_cannot_be_put_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = open(folder.path()).await;
+    let mut given = batch("a", 1, 0..6);
+    given.events[0].occurred_at -= YEAR;
+    given.quarantine = vec![quarantined("a", 7)];
+    // A file lies where the folder of the second year belongs: the first year's file is put, the second's is not.
+    let events = folder.path().join("lake/access_events");
+    std::fs::write(events.join("year=2026"), "in the way").unwrap();
+    for _ in 0..3 {
+        let error = lake.commit(given.clone()).await.unwrap_err().to_string();
+        assert!(error.contains("year=2026"), "{error}");
+        assert_same(&lake, &Oracle::default()).await;
+        assert_eq!(std::fs::read_dir(events.join("year=2025")).unwrap().count(), 0);
+        assert_eq!(lake.inner.quarantine.current().await.unwrap().files.len(), 0);
+    }
+    std::fs::remove_file(events.join("year=2026")).unwrap();
+    let mut oracle = Oracle::default();
+    oracle.add(&given);
+    lake.commit(given).await.unwrap();
+    assert_same(&lake, &oracle).await;
+}

@@ -88,7 +88,7 @@ async fn run(actions: &[Action]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_lake_holds_what_the_vectors_hold(actions in prop::collection::vec(action(), 1..14)) {

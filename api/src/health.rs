@@ -1,0 +1,90 @@
+//! Whether the program lives, whether it can work, and figures for Prometheus. No personal data.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::{Mutex, PoisonError},
+};
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{app::App, problem::Problem, rest};
+
+/// Answers by route and class of status.
+#[derive(Default)]
+pub(crate) struct Counters(Mutex<BTreeMap<(String, u16), u64>>);
+
+impl Counters {
+    /// `route` is the route's pattern, never an address with what people asked for in it.
+    pub(crate) fn answered(&self, route: &str, status: StatusCode) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((route.to_owned(), status.as_u16())).or_default() += 1;
+    }
+}
+
+/// The process answers.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "The process answers")))]
+pub(crate) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// The workflow database and the lake can be read.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+    (status = 200, description = "Workflow database and lake can be read"),
+    (status = 503, description = "One of them cannot", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn ready(State(app): State<App>) -> Response {
+    let unready = |what: &'static str, fault: &dyn std::fmt::Display| {
+        tracing::warn!("not ready: {what}: {fault}");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", format!("{what} cannot be read"))
+            .into_response()
+    };
+    if let Err(fault) = app.db.ping().await {
+        return unready("the workflow database", &fault);
+    }
+    match app.lake.snapshot().await {
+        Ok(_) => "ready\n".into_response(),
+        Err(fault) => unready("the lake", &fault),
+    }
+}
+
+/// Figures in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, description = "Prometheus text format", content_type = "text/plain"),
+))]
+pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+    let mut text = String::new();
+    text.push_str("# HELP insyn_http_answers_total Answers by route and status.\n# TYPE insyn_http_answers_total counter\n");
+    {
+        let counts = app.counters().0.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((route, status), count) in counts.iter() {
+            // Writing to a String cannot fail.
+            let _ =
+                writeln!(text, "insyn_http_answers_total{{route=\"{route}\",status=\"{status}\"}} {count}");
+        }
+    }
+    let sources = rest::sources::statuses(&app).await?;
+    for (name, help, value) in [
+        ("events", "Rows of access_events.", (|s| s.events) as fn(&rest::sources::Source) -> Option<f64>),
+        ("quarantined", "Records in quarantine.", |s| s.quarantined),
+        ("gaps", "Gaps.", |s| s.gaps),
+        ("bytes_behind", "Bytes not read yet.", |s| s.bytes_behind),
+        ("seconds_behind", "Seconds behind the newest byte.", |s| s.seconds_behind),
+    ] {
+        let _ = writeln!(text, "# HELP insyn_source_{name} {help}\n# TYPE insyn_source_{name} gauge");
+        for source in &sources {
+            if let Some(value) = value(source) {
+                let _ = writeln!(text, "insyn_source_{name}{{source=\"{}\"}} {value}", escaped(&source.name));
+            }
+        }
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ")
+}

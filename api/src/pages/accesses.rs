@@ -1,0 +1,585 @@
+//! A record's accesses and a user's: first why, then what.
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use chrono_tz::Tz;
+use insyn_engine::trace::{Joined, Of as TraceOf};
+use insyn_review::{Action, Role, Scope};
+
+use super::{Figure, Page, Pager, Visitor, html, html_with, words};
+use crate::{
+    app::App,
+    forms::{Fields, Parameters, Part, instant},
+    guard::Caller,
+    handles::{Of, Stated, Target},
+    lang::{self, Lang},
+    look,
+    names::{Names, Wanted, dashed},
+    problem::Problem,
+    rest::{
+        self,
+        accesses::{Ask, subject_id},
+    },
+    texts::fill,
+    trail::{self, Access, Tally, Visit},
+};
+
+/// Visits of a page.
+const PAGE: usize = 40;
+/// People of the table.
+const PEOPLE: usize = 25;
+/// Rows that a page is made from, at most: enough for any record, and a bound for a machine account.
+const MOST: usize = 200_000;
+
+#[derive(Template)]
+#[template(path = "reason.html")]
+struct ReasonPage {
+    page: Page,
+    lead: &'static str,
+    fault: Option<&'static str>,
+    action: String,
+    csrf: String,
+}
+
+#[derive(Template)]
+#[template(path = "accesses.html")]
+struct AccessesPage {
+    page: Page,
+    heading: &'static str,
+    of_name: String,
+    of_id: String,
+    subject_protected: bool,
+    reason: String,
+    joined: Vec<String>,
+    figures: Vec<Figure>,
+    action: String,
+    from: String,
+    to: String,
+    own: bool,
+    people_title: String,
+    people_column: &'static str,
+    people: Vec<PersonRow>,
+    shown: String,
+    rows: Vec<VisitRow>,
+    pager: Pager,
+}
+
+struct PersonRow {
+    href: Option<String>,
+    name: String,
+    detail: String,
+    unit: String,
+    visits: String,
+    events: String,
+    first: String,
+    last: String,
+}
+
+/// A visit, for the table of accesses and for a finding's timeline.
+pub(crate) struct VisitRow {
+    pub(crate) day: String,
+    pub(crate) span: String,
+    pub(crate) who: String,
+    pub(crate) unit: String,
+    pub(crate) count: String,
+    pub(crate) events: Vec<EventRow>,
+}
+
+/// One access of a visit.
+pub(crate) struct EventRow {
+    pub(crate) iso: String,
+    pub(crate) time: String,
+    pub(crate) ambiguous: bool,
+    pub(crate) activity: String,
+    pub(crate) part: String,
+    pub(crate) emergency: bool,
+    pub(crate) outcome: &'static str,
+    pub(crate) unit: String,
+    pub(crate) purpose: String,
+    pub(crate) source: String,
+    /// The other side: whose record, or which user.
+    pub(crate) person: String,
+    pub(crate) person_detail: String,
+    /// In a timeline about several people: whose record.
+    pub(crate) subject: String,
+    pub(crate) detail: String,
+}
+
+pub(crate) async fn search(
+    State(app): State<App>,
+    caller: Caller,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let written = fields.get("id");
+    if !written.chars().any(char::is_alphanumeric) {
+        return Err(Problem::bad_request(
+            "search_empty",
+            "found an empty search, expected a personal number or a user id",
+        ));
+    }
+    let (folder, of) = match fields.get("of") {
+        "user" => ("users", Of::User(written.to_owned())),
+        _ => ("records", Of::Record(subject_id(written))),
+    };
+    let handle = app.handles().make(&caller.session_key(), Target { of, around: None });
+    Ok(Redirect::to(&format!("/{folder}/{handle}")).into_response())
+}
+
+pub(crate) async fn record(
+    State(app): State<App>,
+    caller: Caller,
+    visitor: Visitor,
+    Part(handle): Part,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    show(&app, &caller, &visitor, &handle, &parameters).await
+}
+
+pub(crate) async fn user(
+    State(app): State<App>,
+    caller: Caller,
+    visitor: Visitor,
+    Part(handle): Part,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    show(&app, &caller, &visitor, &handle, &parameters).await
+}
+
+pub(crate) async fn state_record(
+    State(app): State<App>,
+    caller: Caller,
+    visitor: Visitor,
+    Part(handle): Part,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    state(&app, &caller, &visitor, &handle, &fields).await
+}
+
+pub(crate) async fn state_user(
+    State(app): State<App>,
+    caller: Caller,
+    visitor: Visitor,
+    Part(handle): Part,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    state(&app, &caller, &visitor, &handle, &fields).await
+}
+
+/// Keeps what was stated, and goes on to the rows.
+async fn state(
+    app: &App,
+    caller: &Caller,
+    visitor: &Visitor,
+    handle: &str,
+    fields: &Fields,
+) -> Result<Response, Problem> {
+    let (target, _) = app.handles().find(&caller.session_key(), handle).ok_or_else(gone)?;
+    let Some(stated) = Stated::new(Some(fields.get("reason")), Some(fields.get("case"))) else {
+        return Ok(ask_why(app, caller, visitor, handle, &target, Some(visitor.lang.texts().reason_missing)));
+    };
+    app.handles().state(&caller.session_key(), handle, stated);
+    Ok(Redirect::to(&address(&target, handle)).into_response())
+}
+
+async fn show(
+    app: &App,
+    caller: &Caller,
+    visitor: &Visitor,
+    handle: &str,
+    parameters: &Parameters,
+) -> Result<Response, Problem> {
+    let (target, stated) = app.handles().find(&caller.session_key(), handle).ok_or_else(gone)?;
+    // What the link gave when it was made is looked at again: roles and findings may have changed since.
+    match &target.around {
+        None => caller.must(Action::Trace)?,
+        Some(around) => {
+            caller.must(Action::TraceFinding)?;
+            app.db.get(&around.finding, &Scope::of(&caller.principal)?).await?;
+        }
+    }
+    let Some(stated) = stated else { return Ok(ask_why(app, caller, visitor, handle, &target, None)) };
+    shown(app, caller, visitor, handle, &target, &stated, parameters).await
+}
+
+fn ask_why(
+    app: &App,
+    caller: &Caller,
+    visitor: &Visitor,
+    handle: &str,
+    target: &Target,
+    fault: Option<&'static str>,
+) -> Response {
+    let t = visitor.lang.texts();
+    let lead = if matches!(target.of, Of::Record(_)) { t.reason_record } else { t.reason_user };
+    let page = Page::new(app, visitor, t.reason_title);
+    let status = if fault.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    html_with(status, &ReasonPage { page, lead, fault, action: address(target, handle), csrf: caller.csrf() })
+}
+
+async fn shown(
+    app: &App,
+    caller: &Caller,
+    visitor: &Visitor,
+    handle: &str,
+    target: &Target,
+    stated: &Stated,
+    parameters: &Parameters,
+) -> Result<Response, Problem> {
+    let lang = visitor.lang;
+    let t = lang.texts();
+    let zone = app.zone();
+    let is_record = matches!(target.of, Of::Record(_));
+    let of = match &target.of {
+        Of::Record(id) => TraceOf::Subject(id.clone()),
+        Of::User(id) => TraceOf::User(id.clone()),
+    };
+    let ask = ask(zone, target, parameters)?;
+    let session = rest::session(app).await?;
+    let page = rest::accesses::page(&session, caller, &of, &ask).await?;
+    let batches = own_units(caller, target, page.batches);
+    let mut seen = rest::accesses::seen(&of, &ask, Some(stated), &batches);
+    if let Some(around) = &target.around {
+        seen.query = Some(format!("finding {}", around.finding));
+    }
+    look::look(app, caller, seen).await?;
+
+    let accesses = trail::accesses(&batches);
+    let total = accesses.len() as u64;
+    let mut visits = trail::visits(accesses);
+    let key: fn(&Access) -> &str = if is_record { Access::actor } else { |access| &access.subject_id };
+    let tallies = trail::tallies(&visits, key);
+    let figures = figures(lang, zone, is_record, total, &visits, tallies.len());
+    // People want the latest first; within a visit things stay in their order.
+    visits.reverse();
+    let number = parameters.count("page", 1_000_000)?.unwrap_or(1);
+    let start = (number - 1).saturating_mul(PAGE).min(visits.len());
+    let on_page = &visits[start..(start + PAGE).min(visits.len())];
+
+    let names = names(&session, target, &tallies, on_page).await;
+    let people = tallies
+        .iter()
+        .take(PEOPLE)
+        .map(|tally| person_row(app, caller, lang, is_record, tally, &names))
+        .collect();
+    let on_page_rows: usize = on_page.iter().map(|visit| visit.accesses.len()).sum();
+    let next = (start + PAGE < visits.len()).then(|| with_page(parameters, target, handle, number + 1));
+    let (of_name, of_id) = match &target.of {
+        Of::Record(id) => (name_of_subject(id, &names, &visits), dashed(id)),
+        Of::User(id) => (name_of_user(id, &names, &visits), id.clone()),
+    };
+    let mut notes: Vec<String> =
+        page.trace.joined.iter().filter_map(|joined| join_note(lang, joined)).collect();
+    if let Some(around) = &target.around {
+        let (from, to) = (lang::date(zone, around.from), lang::date(zone, around.to));
+        notes.push(fill(t.around_finding, &[("from", &from), ("to", &to)]));
+        if units(caller, target).is_some() {
+            notes.push(t.own_units_only.to_owned());
+        }
+    }
+    let mut people_title = if is_record { t.people_looked } else { t.people_opened }.to_owned();
+    if tallies.len() > PEOPLE {
+        let more =
+            fill(t.people_more, &[("n", &PEOPLE.to_string()), ("all", &lang.number(tallies.len() as u64))]);
+        people_title = format!("{people_title}: {more}");
+    }
+    let heading = if is_record { t.record_title } else { t.user_title };
+    Ok(html(&AccessesPage {
+        page: Page::new(app, visitor, heading),
+        heading,
+        of_name,
+        of_id,
+        subject_protected: matches!(&target.of, Of::Record(id) if names.is_protected(id)),
+        reason: stated.shown(),
+        joined: notes,
+        figures,
+        action: address(target, handle),
+        from: parameters.get("from").unwrap_or_default().to_owned(),
+        to: parameters.get("to").unwrap_or_default().to_owned(),
+        own: ask.own,
+        people_title,
+        people_column: if is_record { t.who_column } else { t.whose_column },
+        people,
+        shown: fill(t.shown_n, &[("n", &lang.number(on_page_rows as u64))]),
+        rows: visit_rows_for(app, lang, on_page, &names, is_record),
+        pager: Pager { first: (number > 1).then(|| with_page(parameters, target, handle, 1)), next },
+    }))
+}
+
+fn ask(zone: Tz, target: &Target, parameters: &Parameters) -> Result<Ask, Problem> {
+    let time = |name, end| parameters.get(name).map(|text| instant(name, text, zone, end)).transpose();
+    let (mut from, mut to) = (time("from", false)?, time("to", true)?);
+    if let Some(around) = &target.around {
+        from = Some(from.map_or(around.from, |from| from.max(around.from)));
+        to = Some(to.map_or(around.to, |to| to.min(around.to)));
+    }
+    // A period that ends before it starts holds nothing; the engine would call it a fault.
+    if let (Some(start), Some(end)) = (from, to)
+        && end <= start
+    {
+        to = Some(start + 1);
+    }
+    Ok(Ask {
+        from,
+        to,
+        limit: MOST,
+        columns: Some(trail::COLUMNS.iter().map(|name| (*name).to_owned()).collect()),
+        own: parameters.flag("own")?,
+        ..Ask::default()
+    })
+}
+
+/// The units whose rows a person sees who may look only around findings; `None`: all.
+fn units(caller: &Caller, target: &Target) -> Option<Vec<String>> {
+    let around = target.around.as_ref()?;
+    let principal = &caller.principal;
+    if principal.has(Role::Coordinator) || principal.has(Role::Dso) {
+        return None;
+    }
+    Some(principal.units.iter().cloned().chain(around.unit.clone()).collect())
+}
+
+fn own_units(
+    caller: &Caller,
+    target: &Target,
+    batches: Vec<arrow::array::RecordBatch>,
+) -> Vec<arrow::array::RecordBatch> {
+    let Some(units) = units(caller, target) else { return batches };
+    crate::rows::filter(&batches, |batch| {
+        let ids = crate::rows::Cells::of(batch).texts("care_unit_id");
+        (0..batch.num_rows()).map(|row| Some(units.iter().any(|unit| unit == ids.get(row)))).collect()
+    })
+}
+
+async fn names(
+    session: &insyn_engine::session::Session,
+    target: &Target,
+    tallies: &[Tally],
+    visits: &[Visit],
+) -> Names {
+    let mut wanted = Wanted::default();
+    match &target.of {
+        Of::Record(id) => wanted.subjects.insert(id.clone()),
+        Of::User(id) => wanted.users.insert(id.clone()),
+    };
+    let latest = tallies.iter().take(PEOPLE).map(|tally| &tally.latest);
+    for access in latest.chain(visits.iter().flat_map(|visit| &visit.accesses)) {
+        wanted.users.insert(access.actor().to_owned());
+        wanted.subjects.insert(access.subject_id.clone());
+        wanted.units.insert(access.unit_id.clone());
+    }
+    Names::read(session, &wanted).await
+}
+
+fn figures(lang: Lang, zone: Tz, is_record: bool, rows: u64, visits: &[Visit], people: usize) -> Vec<Figure> {
+    let t = lang.texts();
+    let figure = |value: String, name| Figure { value, name, note: String::new(), warn: false };
+    let at = |time: Option<i64>| time.map_or_else(|| "–".to_owned(), |at| lang::minute(zone, at));
+    vec![
+        figure(lang.number(rows), t.rows),
+        figure(lang.number(visits.len() as u64), t.visits),
+        figure(lang.number(people as u64), if is_record { t.people_users } else { t.people_subjects }),
+        figure(at(visits.iter().map(Visit::first).min()), t.first),
+        figure(at(visits.iter().map(Visit::last).max()), t.last),
+    ]
+}
+
+fn person_row(
+    app: &App,
+    caller: &Caller,
+    lang: Lang,
+    is_record: bool,
+    tally: &Tally,
+    names: &Names,
+) -> PersonRow {
+    let t = lang.texts();
+    let latest = &tally.latest;
+    let (name, detail, other) = if is_record {
+        let (name, detail) = user_of(latest, names, t.unknown);
+        (name, detail, (!latest.actor().is_empty()).then(|| ("users", Of::User(latest.actor().to_owned()))))
+    } else {
+        let (name, detail) = subject_of(latest, names, t.nobody);
+        (
+            name,
+            detail,
+            (!latest.subject_id.is_empty()).then(|| ("records", Of::Record(latest.subject_id.clone()))),
+        )
+    };
+    let href = other.filter(|_| caller.may(Action::Trace)).map(|(folder, of)| {
+        let handle = app.handles().make(&caller.session_key(), Target { of, around: None });
+        format!("/{folder}/{handle}")
+    });
+    PersonRow {
+        href,
+        name,
+        detail,
+        unit: unit_of(latest, names),
+        visits: lang.number(tally.visits),
+        events: lang.number(tally.accesses),
+        first: lang::minute(app.zone(), tally.first),
+        last: lang::minute(app.zone(), tally.last),
+    }
+}
+
+/// Visits for a finding's timeline.
+pub(crate) fn visit_rows(
+    app: &App,
+    lang: Lang,
+    visits: &[Visit],
+    names: &Names,
+    name_subjects: bool,
+) -> Vec<VisitRow> {
+    let mut rows = visit_rows_for(app, lang, visits, names, true);
+    for (row, visit) in rows.iter_mut().zip(visits) {
+        row.who.clear();
+        for (event, access) in row.events.iter_mut().zip(&visit.accesses) {
+            if name_subjects {
+                let (name, detail) = subject_of(access, names, lang.texts().nobody);
+                event.subject = format!("{name} {detail}").trim().to_owned();
+            }
+            event.detail = [access.purpose.as_str(), access.source.as_str()]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join(" · ");
+        }
+    }
+    rows
+}
+
+fn visit_rows_for(app: &App, lang: Lang, visits: &[Visit], names: &Names, is_record: bool) -> Vec<VisitRow> {
+    let t = lang.texts();
+    let zone = app.zone();
+    visits
+        .iter()
+        .filter_map(|visit| {
+            let first = visit.accesses.first()?;
+            let (start, end) = (lang::second(zone, visit.first()), lang::second(zone, visit.last()));
+            let other = |access: &Access| {
+                if is_record {
+                    user_of(access, names, t.unknown)
+                } else {
+                    subject_of(access, names, t.nobody)
+                }
+            };
+            Some(VisitRow {
+                day: lang.day(zone, visit.first()),
+                span: if start == end { start } else { format!("{start}–{end}") },
+                who: other(first).0,
+                unit: unit_of(first, names),
+                count: words::counted(lang, t.events_one, t.events_n, visit.accesses.len() as u64),
+                events: visit
+                    .accesses
+                    .iter()
+                    .map(|access| {
+                        let (person, person_detail) = other(access);
+                        EventRow {
+                            iso: lang::rfc3339(access.at),
+                            time: lang::second(zone, access.at),
+                            ambiguous: access.ambiguous,
+                            activity: access.activity.clone(),
+                            part: access.part.clone(),
+                            emergency: access.emergency,
+                            outcome: words::event_outcome(t, &access.outcome),
+                            unit: unit_of(access, names),
+                            purpose: access.purpose.clone(),
+                            source: access.source.clone(),
+                            person,
+                            person_detail,
+                            subject: String::new(),
+                            detail: String::new(),
+                        }
+                    })
+                    .collect(),
+            })
+        })
+        .collect()
+}
+
+/// Name and details of the user, as the log wrote them, else as the staff table has them.
+fn user_of(access: &Access, names: &Names, unknown: &str) -> (String, String) {
+    let name = match access.user_name.as_str() {
+        "" => names.user(access.actor()),
+        name => name.to_owned(),
+    };
+    let title = if access.user_title.is_empty() { names.title(access.actor()) } else { &access.user_title };
+    let parts = [title, access.user_id.as_str()];
+    let details: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty() && *part != name).collect();
+    (if name.is_empty() { unknown.to_owned() } else { name }, details.join(" · "))
+}
+
+fn subject_of(access: &Access, names: &Names, nobody: &str) -> (String, String) {
+    let known = names.subject(&access.subject_id);
+    let name = if known.is_empty() { access.subject_name.as_str() } else { known };
+    let number = dashed(&access.subject_id);
+    match (name.is_empty(), number.is_empty()) {
+        (true, true) => (nobody.to_owned(), String::new()),
+        (true, false) => (number, String::new()),
+        (false, _) => (name.to_owned(), number),
+    }
+}
+
+fn unit_of(access: &Access, names: &Names) -> String {
+    match access.unit_name.as_str() {
+        "" => names.unit(&access.unit_id),
+        name => name.to_owned(),
+    }
+}
+
+fn name_of_subject(id: &str, names: &Names, visits: &[Visit]) -> String {
+    let in_log = || {
+        visits.iter().flat_map(|v| &v.accesses).map(|a| a.subject_name.as_str()).find(|name| !name.is_empty())
+    };
+    match names.subject(id) {
+        "" => in_log().unwrap_or_default().to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+fn name_of_user(id: &str, names: &Names, visits: &[Visit]) -> String {
+    let known = names.user(id);
+    if known != id {
+        return known;
+    }
+    let in_log =
+        visits.iter().flat_map(|v| &v.accesses).map(|a| a.user_name.as_str()).find(|name| !name.is_empty());
+    in_log.unwrap_or_default().to_owned()
+}
+
+fn join_note(lang: Lang, joined: &Joined) -> Option<String> {
+    let t = lang.texts();
+    let text = match joined.via {
+        "accounts" => t.joined_accounts,
+        "identities" => t.joined_identities,
+        _ => return None,
+    };
+    Some(fill(text, &[("asked", &dashed(&joined.asked)), ("used", &dashed(&joined.used))]))
+}
+
+fn address(target: &Target, handle: &str) -> String {
+    let folder = if matches!(target.of, Of::Record(_)) { "records" } else { "users" };
+    format!("/{folder}/{handle}")
+}
+
+/// The same choice of period, another page. Only what is known to be harmless goes into the address.
+fn with_page(parameters: &Parameters, target: &Target, handle: &str, page: usize) -> String {
+    let mut query = vec![format!("page={page}")];
+    for name in ["from", "to"] {
+        if let Some(value) =
+            parameters.get(name).filter(|text| text.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
+        {
+            query.push(format!("{name}={value}"));
+        }
+    }
+    if parameters.get("own").is_some() {
+        query.push("own=1".into());
+    }
+    format!("{}?{}", address(target, handle), query.join("&"))
+}
+
+fn gone() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "handle_gone", "the link no longer holds: search again")
+}

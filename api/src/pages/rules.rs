@@ -1,0 +1,111 @@
+//! The rules, as text that a data protection officer reads.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use insyn_review::Action;
+use insyn_rules::Rule;
+
+use super::{Page, Section, Visitor, html, paragraphs, words};
+use crate::{app::App, forms::Part, guard::Caller, lang::Lang, problem::Problem};
+
+#[derive(Template)]
+#[template(path = "rules.html")]
+struct RulesPage {
+    page: Page,
+    rules: Vec<RuleRow>,
+}
+
+#[derive(Template)]
+#[template(path = "rule.html")]
+struct RulePage {
+    page: Page,
+    rule: RuleRow,
+    parts: Vec<Section>,
+    params: Vec<Parameter>,
+    sql: String,
+    may_see_findings: bool,
+}
+
+struct RuleRow {
+    id: String,
+    title: String,
+    version: u32,
+    level_key: &'static str,
+    level: &'static str,
+    status: &'static str,
+    needs: String,
+}
+
+struct Parameter {
+    name: String,
+    value: String,
+}
+
+pub(crate) async fn list(State(app): State<App>, visitor: Visitor) -> Response {
+    let rules = app.pack.rules().iter().map(|rule| row(visitor.lang, rule)).collect();
+    let page = Page::new(&app, &visitor, visitor.lang.texts().rules_title);
+    html(&RulesPage { page, rules })
+}
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    visitor: Visitor,
+    Part(id): Part,
+) -> Result<Response, Problem> {
+    let rule = app.pack.rule(&id).ok_or_else(|| Problem::not_found("rule"))?;
+    let page = Page::new(&app, &visitor, visitor.lang.of(&rule.title));
+    let params = rule
+        .params
+        .iter()
+        .map(|(name, param)| {
+            let about = visitor.lang.of(&param.about);
+            let value = if about.is_empty() {
+                param.value.to_string()
+            } else {
+                format!("{} – {about}", param.value)
+            };
+            Parameter { name: name.clone(), value }
+        })
+        .collect();
+    Ok(html(&RulePage {
+        page,
+        rule: row(visitor.lang, rule),
+        parts: parts(visitor.lang, rule),
+        params,
+        sql: rule.sql.trim().to_owned(),
+        may_see_findings: caller.may(Action::ReadFindings),
+    }))
+}
+
+/// What a rule says of itself.
+pub(crate) fn parts(lang: Lang, rule: &Rule) -> Vec<Section> {
+    let t = lang.texts();
+    [
+        (t.rule_description, &rule.description),
+        (t.rule_ground, &rule.ground),
+        (t.rule_errs, &rule.errs),
+        (t.rule_runbook, &rule.runbook),
+    ]
+    .into_iter()
+    .map(|(name, text)| Section { name, paragraphs: paragraphs(lang.of(text)) })
+    .filter(|section| !section.paragraphs.is_empty())
+    .collect()
+}
+
+fn row(lang: Lang, rule: &Rule) -> RuleRow {
+    let t = lang.texts();
+    let mut needs = rule.needs.clone();
+    if !rule.needs_one_of.is_empty() {
+        needs.push(rule.needs_one_of.join(" / "));
+    }
+    RuleRow {
+        id: rule.id.clone(),
+        title: lang.of(&rule.title).to_owned(),
+        version: rule.version,
+        level_key: rule.level.as_str(),
+        level: words::level(t, rule.level),
+        status: words::maturity(t, rule.status),
+        needs: if needs.is_empty() { t.needs_nothing.to_owned() } else { needs.join(", ") },
+    }
+}

@@ -1,0 +1,228 @@
+//! The start page: sources, findings by level, what is not explained, the latest runs. It names nobody, so that it may
+//! renew itself without each renewal being a look at personal data.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use insyn_review::{Action, Count, Filter, Scope};
+use insyn_rules::{FindingStatus, Level};
+
+use super::{Figure, Page, Visitor, findings::Card, html, runs::RunRow, words};
+use crate::{
+    app::{App, now},
+    forms::Parameters,
+    guard::Caller,
+    lang::{self, Lang},
+    problem::Problem,
+    rest::{self, sources::Source},
+    rows::Cells,
+    texts::fill,
+};
+
+const DAY: i64 = 86_400_000_000;
+/// How many findings are pointed out.
+const TOP: usize = 5;
+/// How many rules' runs are shown.
+const RUNS: usize = 12;
+/// How many findings' accesses are counted as not explained.
+const OPEN: usize = 1_000;
+
+#[derive(Template)]
+#[template(path = "start.html")]
+struct StartPage {
+    page: Page,
+    live: bool,
+    now: String,
+    figures: Option<Vec<Figure>>,
+    levels: Option<Vec<LevelRow>>,
+    top: Vec<Card>,
+    sources: Vec<SourceRow>,
+    runs: Option<Vec<RunRow>>,
+}
+
+struct LevelRow {
+    key: &'static str,
+    name: &'static str,
+    count: String,
+    /// 0 to 10, for the bar's width.
+    share: u64,
+}
+
+struct SourceRow {
+    name: String,
+    format: String,
+    state_key: &'static str,
+    state: String,
+    last_event: String,
+    events: String,
+    behind: String,
+    quarantined: String,
+    quarantine_warn: bool,
+    gaps: String,
+    gap_warn: bool,
+}
+
+pub(crate) async fn start(
+    State(app): State<App>,
+    caller: Caller,
+    visitor: Visitor,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let lang = visitor.lang;
+    let live = parameters.get("live") != Some("off");
+    let mut page = Page::new(&app, &visitor, lang.texts().start_title);
+    page.refresh = live.then_some("/");
+    let sources =
+        if caller.may(Action::SeeSources) { rest::sources::statuses(&app).await? } else { Vec::new() };
+    let counts =
+        if caller.may(Action::SeeCounts) { Some(app.db.counts(&caller.principal).await?) } else { None };
+    let figures = match &counts {
+        Some(counts) => Some(figures(&app, &caller, lang, counts).await?),
+        None => None,
+    };
+    let top = if caller.may(Action::ReadFindings) { top(&app, &caller, lang).await? } else { Vec::new() };
+    let runs = if caller.may(Action::SeeRuns) {
+        let runs = app.db.runs(None, RUNS).await?;
+        Some(super::runs::rows(&app, lang, &runs.items).into_iter().take(RUNS).collect())
+    } else {
+        None
+    };
+    let levels = counts.map(|counts| levels(lang, &counts));
+    let sources = sources.iter().map(|source| source_row(&app, lang, source)).collect();
+    let now = lang::second(app.zone(), now());
+    Ok(html(&StartPage { page, live, now, figures, levels, top, sources, runs }))
+}
+
+fn is_open(status: FindingStatus) -> bool {
+    !matches!(status, FindingStatus::Decided | FindingStatus::Closed)
+}
+
+fn levels(lang: Lang, counts: &[Count]) -> Vec<LevelRow> {
+    let open = |level: Level| -> u64 {
+        counts.iter().filter(|c| c.level == level && is_open(c.status)).map(|c| c.count).sum()
+    };
+    let most = Level::ALL.iter().map(|level| open(*level)).max().unwrap_or(0).max(1);
+    Level::ALL
+        .iter()
+        .rev()
+        .map(|level| {
+            let count = open(*level);
+            LevelRow {
+                key: level.as_str(),
+                name: words::level(lang.texts(), *level),
+                count: lang.number(count),
+                share: (count * 10).div_ceil(most),
+            }
+        })
+        .collect()
+}
+
+/// Findings to look at first, without who and whose.
+async fn top(app: &App, caller: &Caller, lang: Lang) -> Result<Vec<Card>, Problem> {
+    let filter = Filter {
+        status: vec![FindingStatus::New, FindingStatus::Assigned, FindingStatus::Asked],
+        ..Filter::default()
+    };
+    let page = app.db.list(&filter, &Scope::of(&caller.principal)?, None, TOP).await?;
+    Ok(page.items.iter().map(|view| Card::without_people(app, lang, &view.finding)).collect())
+}
+
+async fn figures(app: &App, caller: &Caller, lang: Lang, counts: &[Count]) -> Result<Vec<Figure>, Problem> {
+    let t = lang.texts();
+    let session = rest::session(app).await?;
+    let month = now() - 30 * DAY;
+    let (day_rows, day_people, _) = counted(&session, caller, now() - DAY).await;
+    let (month_rows, _, month_users) = counted(&session, caller, month).await;
+    let all: u64 = counts.iter().map(|c| c.count).sum();
+    let open: u64 = counts.iter().filter(|c| is_open(c.status)).map(|c| c.count).sum();
+    let mut figures = vec![
+        Figure {
+            value: lang.number(day_rows),
+            name: t.figure_day,
+            note: fill(t.figure_day_note, &[("people", &lang.number(day_people))]),
+            warn: false,
+        },
+        Figure {
+            value: lang.number(month_rows),
+            name: t.figure_month,
+            note: fill(t.figure_month_note, &[("users", &lang.number(month_users))]),
+            warn: false,
+        },
+    ];
+    if caller.may(Action::ReadFindings) {
+        let filter = Filter {
+            status: vec![FindingStatus::New, FindingStatus::Assigned, FindingStatus::Asked],
+            from: Some(month),
+            ..Filter::default()
+        };
+        let open = app.db.list(&filter, &Scope::of(&caller.principal)?, None, OPEN).await?;
+        // An access can stand in the findings of several rules.
+        let events: std::collections::BTreeSet<&str> =
+            open.items.iter().flat_map(|view| view.finding.event_ids.iter().map(String::as_str)).collect();
+        let unexplained = events.len() as u64;
+        figures.push(Figure {
+            value: lang.number(unexplained),
+            name: t.figure_unexplained,
+            note: fill(t.figure_unexplained_note, &[("share", &lang.percent(unexplained, month_rows))]),
+            warn: unexplained > 0,
+        });
+    }
+    figures.push(Figure {
+        value: lang.number(open),
+        name: t.figure_open,
+        note: fill(t.figure_open_note, &[("all", &lang.number(all))]),
+        warn: false,
+    });
+    Ok(figures)
+}
+
+/// Accesses, people and users since a time, within the caller's controllers. Nothing where it cannot be counted: a start
+/// page without a figure is better than none.
+async fn counted(session: &insyn_engine::session::Session, caller: &Caller, since: i64) -> (u64, u64, u64) {
+    let controllers = &caller.principal.controllers;
+    let within = if controllers.is_empty() {
+        String::new()
+    } else {
+        let list: Vec<String> =
+            controllers.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
+        format!(" AND controller_id IN ({})", list.join(", "))
+    };
+    let query = format!(
+        "SELECT count(*) AS n, count(DISTINCT subject_id) AS people, count(DISTINCT user_id) AS users FROM access_events \
+         WHERE source <> 'insyn' AND occurred_at >= TIMESTAMP '{}'{within}",
+        lang::rfc3339(since)
+    );
+    let answer = match session.sql(&query).await {
+        Ok(answer) => answer,
+        Err(fault) => {
+            tracing::warn!("the figures of the start page could not be counted: {fault}");
+            return (0, 0, 0);
+        }
+    };
+    let Some(batch) = answer.batches.iter().find(|batch| batch.num_rows() > 0) else { return (0, 0, 0) };
+    let cells = Cells::of(batch);
+    let number = |name| u64::try_from(cells.numbers(name).get(0)).unwrap_or(0);
+    (number("n"), number("people"), number("users"))
+}
+
+fn source_row(app: &App, lang: Lang, source: &Source) -> SourceRow {
+    let t = lang.texts();
+    let (state_key, state) = words::source_state(t, &source.state);
+    let whole =
+        |number: Option<f64>| number.map_or_else(|| "–".to_owned(), |n| lang.number(n.max(0.0) as u64));
+    SourceRow {
+        name: source.name.clone(),
+        format: source.format.clone(),
+        state_key,
+        state,
+        last_event: source.last_event.map_or_else(|| "–".into(), |at| lang::minute(app.zone(), at)),
+        events: whole(source.events),
+        behind: match source.seconds_behind {
+            Some(seconds) if seconds >= 1.0 => words::length(t, seconds),
+            _ => t.none_behind.to_owned(),
+        },
+        quarantined: whole(source.quarantined),
+        quarantine_warn: source.quarantined.is_some_and(|n| n > 0.0),
+        gaps: whole(source.gaps),
+        gap_warn: source.gaps.is_some_and(|n| n > 0.0),
+    }
+}

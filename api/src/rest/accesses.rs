@@ -1,0 +1,481 @@
+//! Who did what: the traces of a record, a user, an event.
+
+#![allow(unused_qualifications, reason = "utoipa writes them into what it makes of `params`")]
+
+use arrow::array::{BooleanArray, RecordBatch};
+use axum::{extract::State, http::HeaderMap, response::Response};
+use insyn_engine::{
+    event::COLUMNS,
+    session::Session,
+    trace::{self, Of, Query, Trace},
+};
+use insyn_review::{Action, Purpose, purpose};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{session, stated};
+use crate::{
+    app::App,
+    cursor::Cursor,
+    forms::{Json, Parameters, Part, instant},
+    guard::Caller,
+    handles::Stated,
+    lang::rfc3339,
+    look::{self, Seen},
+    negotiate::{self, Form, Rows},
+    problem::Problem,
+    rows::{self, Cells},
+    trail,
+};
+
+/// Rows of a page when no `limit` is given.
+const PAGE: usize = 1_000;
+/// Rows of a page at most.
+const MOST: usize = 100_000;
+
+const KNOWN: &[&str] = &["from", "to", "limit", "columns", "own", "cursor", "reason", "case", "source"];
+
+/// Which accesses are asked for, beside of whom.
+#[derive(Debug, Default)]
+pub(crate) struct Ask {
+    pub(crate) from: Option<i64>,
+    pub(crate) to: Option<i64>,
+    pub(crate) limit: usize,
+    /// `None`: all but `record`.
+    pub(crate) columns: Option<Vec<String>>,
+    pub(crate) own: bool,
+    pub(crate) cursor: Option<Cursor>,
+    /// Column and value, all of which must hold.
+    pub(crate) filters: Vec<(String, String)>,
+}
+
+/// A page of a trace.
+pub(crate) struct Page {
+    pub(crate) trace: Trace,
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[allow(
+    dead_code,
+    reason = "read by utoipa; the handlers take parameters as they come, since every column is one"
+)]
+pub(crate) struct AccessParameters {
+    /// From this time on: RFC 3339, or a local date.
+    from: Option<String>,
+    /// Before this time; a date means to the end of that day.
+    to: Option<String>,
+    /// Rows of a page, at most 100 000; 1 000 when not given.
+    limit: Option<usize>,
+    /// Columns, separated by commas; all but `record` when not given.
+    columns: Option<String>,
+    /// Also accesses through Insyn itself (source `insyn`).
+    own: Option<bool>,
+    /// The `cursor` of the page before.
+    cursor: Option<String>,
+    /// Why you look. A reason or a case has to be stated, here or as the header `Insyn-Reason`.
+    reason: Option<String>,
+    /// In which case you look; or the header `Insyn-Case`.
+    case: Option<String>,
+}
+
+/// What is searched for. Exactly one of `subject`, `user` and `event`.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Search {
+    /// Whose record: a personal number in any common way of writing it.
+    #[schema(example = "19121212-1212")]
+    subject: Option<String>,
+    /// Whose accesses: the user's id, or one of their accounts.
+    user: Option<String>,
+    /// The event's id.
+    event: Option<String>,
+    /// Of which source the event is.
+    source: Option<String>,
+    /// From this time on: RFC 3339, or a local date.
+    from: Option<String>,
+    /// Before this time; a date means to the end of that day.
+    to: Option<String>,
+    /// Rows of a page, at most 100 000; 1 000 when not given.
+    limit: Option<usize>,
+    /// All but `record` when not given.
+    columns: Option<Vec<String>>,
+    /// Also accesses through Insyn itself (source `insyn`).
+    own: bool,
+    /// The `cursor` of the page before.
+    cursor: Option<String>,
+    /// Column and value, all of which must hold.
+    filters: std::collections::BTreeMap<String, String>,
+    /// Why you look. A reason or a case has to be stated.
+    reason: Option<String>,
+    /// In which case you look.
+    case: Option<String>,
+}
+
+/// The rows, what they come to, and where they go on.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(
+    dead_code,
+    reason = "the shape of the JSON answer, for the OpenAPI document; rows are written straight from Arrow"
+)]
+pub(crate) struct Accesses {
+    /// Rows of `access_events`, by their column names, in order of time.
+    items: Vec<serde_json::Value>,
+    summary: SummaryView,
+    joined: Vec<JoinedView>,
+    /// Where the next page starts; null at the end.
+    cursor: Option<String>,
+}
+
+/// What the rows from here to the end of the period come to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SummaryView {
+    rows: u64,
+    /// Series of accesses with pauses of less than 30 minutes.
+    visits: u64,
+    first: Option<String>,
+    last: Option<String>,
+    /// How many people: users for a record, subjects for a user.
+    persons: u64,
+}
+
+/// An account or number that stands for what was asked.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JoinedView {
+    via: String,
+    asked: String,
+    used: String,
+}
+
+/// Searches with the personal number in the body, so that it stands in no address and no proxy's log.
+#[utoipa::path(post, path = "/api/v1/accesses/search", tag = "accesses", request_body = Search, responses(
+    (status = 200, description = "Accesses in order of time", content(
+        (Accesses = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+        (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+    (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn search(
+    State(app): State<App>,
+    caller: Caller,
+    form: Form,
+    headers: HeaderMap,
+    Json(search): Json<Search>,
+) -> Result<Response, Problem> {
+    let filled = |text: &Option<String>| {
+        text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let of = match (filled(&search.subject), filled(&search.user), filled(&search.event)) {
+        (Some(subject), None, None) => Of::Subject(subject_id(&subject)),
+        (None, Some(user), None) => Of::User(user),
+        (None, None, Some(id)) => Of::Event { id, source: filled(&search.source) },
+        _ => {
+            return Err(Problem::bad_request(
+                "bad_search",
+                "expected exactly one of `subject`, `user` and `event`",
+            ));
+        }
+    };
+    let time = |name, text: &Option<String>, end| {
+        filled(text).map(|text| instant(name, &text, app.zone(), end)).transpose()
+    };
+    let ask = Ask {
+        from: time("from", &search.from, false)?,
+        to: time("to", &search.to, true)?,
+        limit: limited(search.limit)?,
+        columns: columns(search.columns.clone())?,
+        own: search.own,
+        cursor: filled(&search.cursor).map(|cursor| Cursor::decode(&cursor)).transpose()?,
+        filters: filters(search.filters.clone().into_iter())?,
+    };
+    let stated = Stated::new(search.reason.as_deref(), search.case.as_deref())
+        .or_else(|| stated(&Parameters(Vec::new()), &headers));
+    respond(&app, &caller, form, of, ask, stated).await
+}
+
+/// Who opened this person's record.
+#[utoipa::path(get, path = "/api/v1/subjects/{id}/accesses", tag = "accesses",
+    params(("id" = String, Path, description = "A personal number in any common way of writing it"), AccessParameters),
+    responses(
+        (status = 200, description = "Accesses in order of time", content(
+            (Accesses = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn of_subject(
+    State(app): State<App>,
+    caller: Caller,
+    Part(id): Part,
+    parameters: Parameters,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, Problem> {
+    let ask = ask(&app, &parameters)?;
+    respond(&app, &caller, form, Of::Subject(subject_id(&id)), ask, stated(&parameters, &headers)).await
+}
+
+/// What this user opened.
+#[utoipa::path(get, path = "/api/v1/users/{id}/accesses", tag = "accesses",
+    params(("id" = String, Path, description = "The user's id, or one of their accounts"), AccessParameters),
+    responses(
+        (status = 200, description = "Accesses in order of time", content(
+            (Accesses = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn of_user(
+    State(app): State<App>,
+    caller: Caller,
+    Part(id): Part,
+    parameters: Parameters,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, Problem> {
+    let ask = ask(&app, &parameters)?;
+    respond(&app, &caller, form, Of::User(id), ask, stated(&parameters, &headers)).await
+}
+
+/// One log record: a row for each person that it is about.
+#[utoipa::path(get, path = "/api/v1/events/{event_id}", tag = "accesses",
+    params(
+        ("event_id" = String, Path, description = "The record's id"),
+        ("source" = Option<String>, Query, description = "Of which source, where several use the same ids"),
+        AccessParameters),
+    responses(
+        (status = 200, description = "The record's rows", content(
+            (Accesses = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn of_event(
+    State(app): State<App>,
+    caller: Caller,
+    Part(id): Part,
+    parameters: Parameters,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, Problem> {
+    let mut ask = ask(&app, &parameters)?;
+    // Here the source says which record is meant; elsewhere it is a filter like every column.
+    ask.filters.retain(|(name, _)| name != "source");
+    let of = Of::Event { id, source: parameters.get("source").map(str::to_owned) };
+    respond(&app, &caller, form, of, ask, stated(&parameters, &headers)).await
+}
+
+async fn respond(
+    app: &App,
+    caller: &Caller,
+    form: Form,
+    of: Of,
+    ask: Ask,
+    stated: Option<Stated>,
+) -> Result<Response, Problem> {
+    if stated.is_none() && purpose(Action::Trace) == Purpose::ReasonOrCase {
+        return Err(Problem::reason_required());
+    }
+    let page = page(&session(app).await?, caller, &of, &ask).await?;
+    look::look(app, caller, seen(&of, &ask, stated.as_ref(), &page.batches)).await?;
+    let summary = &page.trace.summary;
+    let summary = SummaryView {
+        rows: summary.rows,
+        visits: summary.visits,
+        first: summary.first.map(rfc3339),
+        last: summary.last.map(rfc3339),
+        persons: summary.persons,
+    };
+    let joined: Vec<JoinedView> = page
+        .trace
+        .joined
+        .iter()
+        .map(|j| JoinedView { via: j.via.into(), asked: j.asked.clone(), used: j.used.clone() })
+        .collect();
+    let mut about = serde_json::Map::new();
+    about.insert("summary".into(), serde_json::to_value(summary).unwrap_or_default());
+    about.insert("joined".into(), serde_json::to_value(joined).unwrap_or_default());
+    let (schema, batches) = match &ask.columns {
+        Some(names) => (rows::schema_of(&page.trace.schema, names), rows::only(&page.batches, names)),
+        None => (page.trace.schema.clone(), page.batches),
+    };
+    negotiate::answer(form, app.zone(), Rows { schema, batches, about, cursor: page.cursor })
+}
+
+/// What goes into the spool about a trace.
+pub(crate) fn seen<'a>(of: &Of, ask: &Ask, stated: Option<&'a Stated>, shown: &[RecordBatch]) -> Seen<'a> {
+    let mut subjects = rows::subjects(shown);
+    let (activity, query) = match of {
+        // Also an empty answer says something about the person: that nobody looked.
+        Of::Subject(id) => {
+            subjects.push(id.clone());
+            ("trace subject", None)
+        }
+        Of::User(id) => ("trace user", Some(format!("user {id}"))),
+        Of::Event { id, .. } => ("trace event", Some(format!("event {id}"))),
+    };
+    let period = [("from", ask.from), ("to", ask.to)]
+        .into_iter()
+        .filter_map(|(name, at)| at.map(|at| format!("{name} {}", rfc3339(at))));
+    let query: Vec<String> = query.into_iter().chain(period).collect();
+    let query = (!query.is_empty()).then(|| query.join(", "));
+    Seen { activity, stated, query, subjects, rows: rows::count(shown) as u64 }
+}
+
+/// One page of a trace, within the controllers that the caller is bound to.
+pub(crate) async fn page(session: &Session, caller: &Caller, of: &Of, ask: &Ask) -> Result<Page, Problem> {
+    let controllers = &caller.principal.controllers;
+    let mut columns = ask.columns.clone();
+    if let Some(columns) = &mut columns {
+        let needed = ["occurred_at", "segment", "seq", "subject_id", "user_id", "controller_id"];
+        let filtered = ask.filters.iter().map(|(name, _)| name.as_str());
+        for name in needed.into_iter().chain(filtered) {
+            if !columns.iter().any(|column| column == name) {
+                columns.push(name.to_owned());
+            }
+        }
+    }
+    let from = match (ask.from, ask.cursor) {
+        (Some(from), Some(cursor)) => Some(from.max(cursor.at)),
+        (from, cursor) => from.or(cursor.map(|cursor| cursor.at)),
+    };
+    // What is dropped after the query (rows before the cursor, filters) is not known before it: ask for more until it
+    // is enough, or until there is no more.
+    let narrowed = !ask.filters.is_empty() || !controllers.is_empty();
+    let mut fetch = (!narrowed).then_some(ask.limit + 1 + if ask.cursor.is_some() { 64 } else { 0 });
+    loop {
+        let query =
+            Query { of: of.clone(), from, to: ask.to, limit: fetch, columns: columns.clone(), own: ask.own };
+        let mut trace = trace::trace(session, &query).await?;
+        let fetched = rows::count(&trace.batches);
+        let mut kept = match ask.cursor {
+            Some(cursor) => after(&trace.batches, cursor),
+            None => trace.batches.clone(),
+        };
+        kept = within(kept, controllers);
+        kept = rows::matching(&kept, &ask.filters);
+        let found = rows::count(&kept);
+        let exhausted = fetch.is_none_or(|limit| fetched < limit);
+        if found <= ask.limit && !exhausted {
+            fetch = fetch.map(|limit| limit.saturating_mul(4));
+            continue;
+        }
+        if narrowed {
+            // The engine summed up what was read; here only what is left may be told of.
+            trace.summary = summary(of, &kept);
+        }
+        let cursor = if found > ask.limit { place(&kept, ask.limit - 1) } else { None };
+        let batches = rows::slice(&kept, 0, ask.limit);
+        return Ok(Page { trace, batches, cursor });
+    }
+}
+
+/// Rows of these controllers only; all where none are named.
+pub(crate) fn within(batches: Vec<RecordBatch>, controllers: &[String]) -> Vec<RecordBatch> {
+    if controllers.is_empty() {
+        return batches;
+    }
+    rows::filter(&batches, |batch| {
+        let ids = Cells::of(batch).texts("controller_id");
+        (0..batch.num_rows())
+            .map(|row| Some(controllers.iter().any(|own| own == ids.get(row))))
+            .collect::<BooleanArray>()
+    })
+}
+
+fn after(batches: &[RecordBatch], cursor: Cursor) -> Vec<RecordBatch> {
+    rows::filter(batches, |batch| {
+        let cells = Cells::of(batch);
+        let (times, segments, seqs) =
+            (cells.times("occurred_at"), cells.numbers("segment"), cells.numbers("seq"));
+        (0..batch.num_rows())
+            .map(|row| {
+                Some(cursor.is_before(times.get(row).unwrap_or(i64::MIN), segments.get(row), seqs.get(row)))
+            })
+            .collect::<BooleanArray>()
+    })
+}
+
+fn summary(of: &Of, kept: &[RecordBatch]) -> trace::Summary {
+    let accesses = trail::accesses(kept);
+    let other = |access: &trail::Access| match of {
+        Of::Subject(_) => access.actor().to_owned(),
+        _ => access.subject_id.clone(),
+    };
+    let persons: std::collections::BTreeSet<String> =
+        accesses.iter().map(other).filter(|id| !id.is_empty()).collect();
+    trace::Summary {
+        rows: accesses.len() as u64,
+        first: accesses.first().map(|access| access.at),
+        last: accesses.last().map(|access| access.at),
+        persons: persons.len() as u64,
+        visits: trail::visits(accesses).len() as u64,
+    }
+}
+
+/// The cursor after row `index`.
+fn place(batches: &[RecordBatch], index: usize) -> Option<String> {
+    let last = rows::slice(batches, index, 1);
+    let cells = Cells::of(last.first()?);
+    let at = cells.times("occurred_at").get(0)?;
+    Some(Cursor { at, segment: cells.numbers("segment").get(0), seq: cells.numbers("seq").get(0) }.encode())
+}
+
+/// A personal number in the form that the lake has.
+pub(crate) fn subject_id(written: &str) -> String {
+    insyn_engine::event::normalise(written.trim(), None, crate::app::now()).id
+}
+
+fn ask(app: &App, parameters: &Parameters) -> Result<Ask, Problem> {
+    let is_column = |name: &str| COLUMNS.iter().any(|column| column.name == name);
+    parameters.only(KNOWN, is_column)?;
+    let time = |name, end| parameters.get(name).map(|text| instant(name, text, app.zone(), end)).transpose();
+    let names =
+        parameters.get("columns").map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
+    let filtered = parameters.0.iter().filter(|(name, _)| is_column(name)).cloned();
+    Ok(Ask {
+        from: time("from", false)?,
+        to: time("to", true)?,
+        limit: parameters.count("limit", MOST)?.unwrap_or(PAGE),
+        columns: columns(names)?,
+        own: parameters.flag("own")?,
+        cursor: parameters.get("cursor").map(Cursor::decode).transpose()?,
+        filters: filters(filtered)?,
+    })
+}
+
+fn limited(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit {
+        None => Ok(PAGE),
+        Some(limit) if (1..=MOST).contains(&limit) => Ok(limit),
+        Some(_) => Err(Problem::bad_request(
+            "bad_parameter",
+            format!("limit: expected a whole number from 1 to {MOST}"),
+        )),
+    }
+}
+
+fn columns(names: Option<Vec<String>>) -> Result<Option<Vec<String>>, Problem> {
+    let Some(names) = names else { return Ok(None) };
+    let names: Vec<String> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    names.iter().try_for_each(|name| known_column(name))?;
+    Ok((!names.is_empty()).then_some(names))
+}
+
+fn filters(wanted: impl Iterator<Item = (String, String)>) -> Result<Vec<(String, String)>, Problem> {
+    wanted
+        .map(|(name, value)| {
+            known_column(&name)?;
+            let value = if name == "subject_id" { subject_id(&value) } else { value };
+            Ok((name, value))
+        })
+        .collect()
+}
+
+fn known_column(name: &str) -> Result<(), Problem> {
+    let derived = ["actor_id", "subject_key"].contains(&name);
+    if derived || COLUMNS.iter().any(|column| column.name == name) {
+        return Ok(());
+    }
+    let name: String = name.chars().take(40).collect();
+    let detail =
+        format!("found the column {name:?}, expected columns of access_events, actor_id or subject_key");
+    Err(Problem::bad_request("unknown_column", detail))
+}

@@ -1,0 +1,51 @@
+//! REST for programs. Every path here stands in the OpenAPI document; every error is a problem.
+
+pub(crate) mod accesses;
+pub(crate) mod findings;
+pub(crate) mod rules;
+pub(crate) mod sources;
+pub(crate) mod sql;
+
+use axum::http::HeaderMap;
+use insyn_engine::session::{Scope, Session};
+
+use crate::{app::App, forms::Parameters, handles::Stated, problem::Problem};
+
+/// A session over the newest version of the lake.
+pub(crate) async fn session(app: &App) -> Result<Session, Problem> {
+    Ok(Session::open(&app.lake, app.zone(), Scope::All).await?)
+}
+
+/// What was stated as the reason: as parameters, else as headers.
+pub(crate) fn stated(parameters: &Parameters, headers: &HeaderMap) -> Option<Stated> {
+    let reason = parameters.get("reason").map(str::to_owned).or_else(|| header_text(headers, "insyn-reason"));
+    let case = parameters.get("case").map(str::to_owned).or_else(|| header_text(headers, "insyn-case"));
+    Stated::new(reason.as_deref(), case.as_deref())
+}
+
+/// A header's text: UTF-8, else each byte a character of ISO 8859-1, as old clients send it.
+fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let bytes = headers.get(name)?.as_bytes();
+    Some(match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_may_be_stated_in_a_header_in_either_encoding() {
+        for bytes in ["begärt utdrag".as_bytes(), b"beg\xe4rt utdrag"] {
+            let mut headers = HeaderMap::new();
+            headers.insert("insyn-reason", HeaderValue::from_bytes(bytes).unwrap());
+            let stated = stated(&Parameters(Vec::new()), &headers).unwrap();
+            assert_eq!(stated.reason.as_deref(), Some("begärt utdrag"));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Guarded, read-only SQL. Each query is itself a look: with its text, its reason, and whose records came back.
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+use insyn_review::{Action, Filter, Purpose, Scope, purpose};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{session, stated};
+use crate::{
+    app::App,
+    forms::{Json, Parameters},
+    guard::Caller,
+    handles::Stated,
+    look::{self, Seen},
+    negotiate::{self, Form, Rows},
+    problem::Problem,
+    rows,
+};
+
+/// A query, and why it is asked.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SqlRequest {
+    /// One SELECT over `access_events`, `accesses`, `quarantine`, `gaps`, `findings` and the context tables.
+    #[schema(example = "SELECT source, count(*) AS n FROM access_events GROUP BY source ORDER BY source")]
+    query: String,
+    /// Why you look; or the header `Insyn-Reason`.
+    #[serde(default)]
+    reason: Option<String>,
+    /// In which case you look; or the header `Insyn-Case`.
+    #[serde(default)]
+    case: Option<String>,
+}
+
+/// The rows.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "the shape of the JSON answer, for the OpenAPI document")]
+pub(crate) struct SqlAnswer {
+    items: Vec<Value>,
+    cursor: Option<String>,
+}
+
+/// Asks in SQL. Read-only, bounded in time, memory and rows.
+#[utoipa::path(post, path = "/api/v1/sql", tag = "sql", request_body = SqlRequest, responses(
+    (status = 200, description = "The rows", content(
+        (SqlAnswer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+        (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+    (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn query(
+    State(app): State<App>,
+    caller: Caller,
+    form: Form,
+    headers: HeaderMap,
+    Json(request): Json<SqlRequest>,
+) -> Result<Response, Problem> {
+    let stated = Stated::new(request.reason.as_deref(), request.case.as_deref())
+        .or_else(|| stated(&Parameters(Vec::new()), &headers));
+    if stated.is_none() && purpose(Action::Sql) == Purpose::ReasonOrCase {
+        return Err(Problem::reason_required());
+    }
+    let mut session = session(&app).await?;
+    // Who may ask in SQL but not read the worklist sees no findings there either.
+    if let Ok(scope) = Scope::of(&caller.principal) {
+        let (schema, batch) = app.db.findings_table(&Filter::default(), &scope, None).await?;
+        session = session.with_table("findings", schema, vec![batch])?;
+    } else {
+        session = session.with_table("findings", insyn_review::findings_schema(), Vec::new())?;
+    }
+    let seen = |subjects, rows| Seen {
+        activity: "sql",
+        stated: stated.as_ref(),
+        query: Some(request.query.clone()),
+        subjects,
+        rows,
+    };
+    let answer = match session.sql(&request.query).await {
+        Ok(answer) => answer,
+        Err(fault) => {
+            // A refused query is a try at the data all the same.
+            look::refused(&app, &caller, seen(Vec::new(), 0)).await?;
+            return Err(fault.into());
+        }
+    };
+    let rows = rows::count(&answer.batches) as u64;
+    look::look(&app, &caller, seen(rows::subjects(&answer.batches), rows)).await?;
+    let rows =
+        Rows { schema: answer.schema, batches: answer.batches, about: Default::default(), cursor: None };
+    negotiate::answer(form, app.zone(), rows)
+}

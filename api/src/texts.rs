@@ -1,0 +1,323 @@
+//! Every text of the pages, in both languages, in one table: a key without its translation does not compile.
+
+macro_rules! texts {
+    ($($key:ident: $sv:literal, $en:literal;)*) => {
+        /// The texts of one language.
+        pub(crate) struct Texts { $(pub(crate) $key: &'static str,)* }
+
+        pub(crate) static SV: Texts = Texts { $($key: $sv,)* };
+        pub(crate) static EN: Texts = Texts { $($key: $en,)* };
+
+        /// Key, Swedish, English: for the test that holds them together.
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, &str, &str)] = &[$((stringify!($key), $sv, $en),)*];
+    };
+}
+
+texts! {
+    // Every page
+    skip_to_content: "Hoppa till innehållet", "Skip to content";
+    nav_main: "Huvudmeny", "Main menu";
+    nav_start: "Start", "Start";
+    nav_findings: "Fynd", "Findings";
+    nav_rules: "Regler", "Rules";
+    nav_runs: "Körningar", "Runs";
+    sign_out: "Logga ut", "Sign out";
+    search_label: "Vem har öppnat journalen?", "Who looked in this record?";
+    search_placeholder: "ÅÅÅÅMMDD-NNNN eller användar-id", "YYYYMMDD-NNNN or user id";
+    search_record: "Sök journal", "Search record";
+    search_user: "Sök användare", "Search user";
+    foot_zone: "Tider i", "Times in";
+    foot_logged: "Allt du öppnar här loggas.", "Everything you open here is logged.";
+    pages: "Sidor", "Pages";
+    first_page: "Första sidan", "First page";
+    next_page: "Nästa sida", "Next page";
+    to_start: "Till startsidan", "To the start page";
+    all: "Alla", "All";
+    filter: "Visa", "Show";
+    clear: "Rensa", "Clear";
+    unknown: "Uppgift saknas", "Not stated";
+    nobody: "Ingen person angiven", "No person stated";
+    several: "Flera personer", "Several people";
+
+    // Signing in
+    sign_in_title: "Logga in", "Sign in";
+    sign_in_lead: "Insyn visar vem som har öppnat en journal eller akt, och varför.", "Insyn shows who has looked in a record, and why.";
+    sign_in: "Logga in", "Sign in";
+    login: "Användarnamn", "Login";
+    password: "Lösenord", "Password";
+    code: "Engångskod", "One-time code";
+    code_short: "Kod nu", "Code now";
+    code_help: "Sex siffror från din autentiseringsapp.", "Six digits from your authenticator app.";
+    sign_in_wrong: "Fel användarnamn, lösenord eller kod. En kod gäller bara en gång.", "Wrong login, password or code. A code works only once.";
+    sign_in_wait: "För många försök. Vänta en stund och försök igen.", "Too many attempts. Wait a while and try again.";
+    signed_out: "Du är utloggad.", "You have signed out.";
+    demo_badge: "Demo", "Demo";
+    demo_title: "Påhittade konton", "Made-up accounts";
+    demo_lead: "Allt i den här världen är påhittat: personer, journaler och loggar. Logga in som någon av dem:", "Everything in this world is made up: people, records and logs. Sign in as one of them:";
+    demo_who: "Vem", "Who";
+    demo_code_note: "Koden byts var trettionde sekund och gäller en gång. Ladda om sidan för en ny.", "The code changes every thirty seconds and works once. Reload the page for a new one.";
+    enrol_title: "Slå på engångskoder", "Turn on one-time codes";
+    enrol_lead: "Innan du kan fortsätta behöver kontot en andra faktor. Läs av bilden med en autentiseringsapp, eller skriv in nyckeln, och ange koden som visas.", "Before you can go on, the account needs a second factor. Scan the picture with an authenticator app, or type the key, and enter the code that it shows.";
+    enrol_key: "Nyckel", "Key";
+    enrol_picture: "QR-kod med nyckeln", "QR code with the key";
+    enrol_confirm: "Bekräfta", "Confirm";
+    enrol_wrong: "Koden stämde inte. Läs av den nya bilden och försök igen.", "The code was not right. Scan the new picture and try again.";
+    enrol_done: "Engångskoder är påslagna. Logga in igen.", "One-time codes are on. Sign in again.";
+
+    // Start
+    start_title: "Läget nu", "The state of things";
+    live_on: "Uppdateras löpande", "Updating by itself";
+    live_off: "Uppdateras inte", "Not updating";
+    live_stop: "Stoppa", "Stop";
+    live_start: "Uppdatera löpande", "Update by itself";
+    as_of: "kl.", "at";
+    figures_title: "Siffror", "Figures";
+    figure_day: "åtkomster senaste dygnet", "accesses in the last 24 hours";
+    figure_day_note: "av {people} personers uppgifter", "to {people} people's records";
+    figure_month: "åtkomster på 30 dagar", "accesses in 30 days";
+    figure_month_note: "av {users} användare", "by {users} users";
+    figure_open: "fynd väntar på bedömning", "findings wait to be judged";
+    figure_open_note: "av {all} totalt", "of {all} in all";
+    figure_unexplained: "åtkomster utan förklaring", "accesses without an explanation";
+    figure_unexplained_note: "{share} av dem på 30 dagar står i öppna fynd", "{share} of those in 30 days stand in open findings";
+    levels_title: "Öppna fynd efter nivå", "Open findings by level";
+    all_findings: "Alla fynd", "All findings";
+    top_findings: "Att titta på först", "To look at first";
+    no_findings: "Inga fynd än.", "No findings yet.";
+    no_findings_filter: "Inga fynd med det urvalet.", "No findings with that choice.";
+    sources_title: "Loggkällor", "Log sources";
+    no_sources: "Inga källor är inställda.", "No sources are configured.";
+    source: "Källa", "Source";
+    state: "Tillstånd", "State";
+    last_event: "Senaste händelse", "Latest event";
+    events: "Händelser", "Events";
+    behind: "Efter", "Behind";
+    quarantined: "Karantän", "Quarantine";
+    gaps: "Luckor", "Gaps";
+    latest_runs: "Senaste körningar", "Latest runs";
+    all_runs: "Alla körningar", "All runs";
+    state_ok: "I takt", "Up to date";
+    state_behind: "Efter", "Behind";
+    state_quiet: "Tyst", "Quiet";
+    state_error: "Fel", "Error";
+    state_never: "Aldrig läst", "Never read";
+
+    // Runs
+    runs_title: "Körningar", "Runs";
+    runs_lead: "Vad som kördes, och vad som inte kunde bedömas och varför. \"Ej bedömd\" betyder inte att inget hände.", "What ran, and what could not be judged and why. \"Not evaluated\" does not mean that nothing happened.";
+    no_runs: "Inga körningar än.", "No runs yet.";
+    rule: "Regel", "Rule";
+    result: "Resultat", "Result";
+    started: "Startade", "Started";
+    window: "Period", "Period";
+    findings: "Fynd", "Findings";
+    took: "Tid", "Took";
+    everything: "Allt", "Everything";
+    run_done: "Bedömd", "Evaluated";
+    run_not_evaluated: "Ej bedömd", "Not evaluated";
+    run_partly: "Delvis bedömd", "Partly evaluated";
+    run_failed: "Misslyckades", "Failed";
+
+    // Findings
+    findings_title: "Fynd", "Findings";
+    findings_lead: "Åtkomster som en regel har pekat ut. Ett fynd säger vad som sågs. Om åtkomsten var befogad avgör människor.", "Accesses that a rule has pointed out. A finding says what was seen. Whether the access was justified is for people to decide.";
+    finding_caution: "Fyndet säger vad som sågs i loggen, inte att åtkomsten var obehörig. Behörig är den som deltar i vården eller av annat skäl behöver uppgifterna för sitt arbete.", "The finding says what was seen in the log, not that the access was unjustified. A look is justified for those who take part in the care, or need the information for their work for another reason.";
+    level: "Nivå", "Level";
+    status: "Status", "Status";
+    score: "Poäng", "Score";
+    score_of: "av 100 poäng", "of 100 points";
+    who: "Vem", "Who";
+    whose: "Vems", "Whose";
+    where_from: "Varifrån", "From where";
+    when: "När", "When";
+    controller: "Personuppgiftsansvarig", "Controller";
+    finding_id: "Fyndets id", "Finding id";
+    why_title: "Varför det syns här", "Why it is here";
+    timeline_title: "Vad som hände", "What happened";
+    facts_title: "Vem, vems, varifrån", "Who, whose, from where";
+    see_user: "Användarens åtkomster", "The user's accesses";
+    see_record: "Vem mer har öppnat journalen?", "Who else looked in this record?";
+    protected: "Skyddad identitet", "Protected identity";
+    about_rule: "Regeln", "The rule";
+    version: "version", "version";
+    settles: "Sena uppgifter kan ännu förklara detta, till och med {day}.", "Late records may still explain this, until {day}.";
+    decide_title: "Din bedömning", "Your judgement";
+    decide_lead: "Bedömningen sparas med ditt namn och går inte att ta bort.", "The judgement is kept with your name and cannot be removed.";
+    decide: "Spara bedömning", "Save judgement";
+    outcome: "Utfall", "Outcome";
+    comment: "Motivering", "Grounds";
+    comment_help: "Vad du utgick från, och vem du frågade.", "What you went by, and whom you asked.";
+    decided_notice: "Bedömningen är sparad.", "The judgement is saved.";
+    decide_missing: "Välj ett utfall och skriv en motivering.", "Choose an outcome and write your grounds.";
+    history_title: "Historik", "History";
+    why_not_own: "Fyndet gäller dina egna åtkomster. Någon annan bedömer det.", "The finding is about your own accesses. Somebody else judges it.";
+    why_not_unit: "Fyndet hör till en enhet som du inte svarar för.", "The finding belongs to a unit that you do not answer for.";
+    status_new: "Nytt", "New";
+    status_assigned: "Tilldelat", "Assigned";
+    status_asked: "Frågat", "Asked";
+    status_decided: "Bedömt", "Judged";
+    status_closed: "Avslutat", "Closed";
+    level_informational: "Upplysning", "Informational";
+    level_low: "Låg", "Low";
+    level_medium: "Medel", "Medium";
+    level_high: "Hög", "High";
+    level_critical: "Kritisk", "Critical";
+    outcome_none: "Ej bedömt", "Not judged";
+    outcome_authorised: "Befogad", "Justified";
+    outcome_authorised_wrong_routine: "Befogad, men fel rutin", "Justified, but by the wrong routine";
+    outcome_mistaken_opening: "Öppnad av misstag", "Opened by mistake";
+    outcome_cannot_tell: "Kan inte avgöras", "Cannot be told";
+    outcome_suspected: "Misstänkt obefogad", "Suspected to be unjustified";
+    outcome_confirmed: "Bekräftat obefogad", "Confirmed as unjustified";
+    history_made: "Fyndet gjordes", "The finding was made";
+    history_joined: "Nya åtkomster lades till", "New accesses joined";
+    history_assigned: "Tilldelades", "Assigned";
+    history_asked: "Användaren tillfrågades", "The user was asked";
+    history_decided: "Bedömdes", "Judged";
+    history_closed: "Avslutades", "Closed";
+    by_insyn: "Insyn", "Insyn";
+
+    // Accesses
+    reason_title: "Varför vill du se detta?", "Why do you want to see this?";
+    reason_lead: "Ange ett skäl eller ett ärendenummer. Det loggas tillsammans med ditt namn och vems uppgifter du fick se.", "State a reason or a case number. It is logged together with your name and whose records you were shown.";
+    reason_record: "Du är på väg att öppna loggen för en persons journal.", "You are about to open the log of a person's record.";
+    reason_user: "Du är på väg att öppna en användares åtkomster.", "You are about to open a user's accesses.";
+    reason: "Skäl", "Reason";
+    reason_help: "Till exempel: patienten har begärt loggutdrag.", "For example: the patient has asked for a log extract.";
+    reason_missing: "Ange ett skäl eller ett ärendenummer.", "State a reason or a case number.";
+    case: "Ärende", "Case";
+    show_accesses: "Visa åtkomster", "Show accesses";
+    your_reason: "Ditt skäl", "Your reason";
+    record_title: "Vem har öppnat journalen?", "Who looked in this record?";
+    user_title: "Vad har användaren öppnat?", "What did this user open?";
+    around_finding: "Visar tiden kring fyndet, {from} till {to}.", "Shows the time around the finding, {from} to {to}.";
+    own_units_only: "Visar åtkomster från de enheter som du svarar för.", "Shows accesses from the units that you answer for.";
+    joined_accounts: "Kontot {asked} hör till {used}.", "The account {asked} belongs to {used}.";
+    joined_identities: "Numret {asked} hör ihop med {used}.", "The number {asked} belongs with {used}.";
+    summary: "Sammanfattning", "Summary";
+    rows: "Åtkomster", "Accesses";
+    visits: "Besök", "Visits";
+    visits_one: "1 besök", "1 visit";
+    visits_n: "{n} besök", "{n} visits";
+    events_one: "1 åtkomst", "1 access";
+    events_n: "{n} åtkomster", "{n} accesses";
+    findings_one: "1 fynd", "1 finding";
+    findings_n: "{n} fynd", "{n} findings";
+    people_users: "Användare", "Users";
+    people_subjects: "Personer", "People";
+    first: "Första", "First";
+    last: "Senaste", "Latest";
+    from: "Från och med", "From";
+    to: "Till och med", "To";
+    own_too: "Även åtkomster genom Insyn", "Also accesses through Insyn";
+    who_column: "Användare", "User";
+    whose_column: "Person", "Person";
+    people_looked: "De som öppnade", "Those who looked";
+    people_opened: "Vems journaler", "Whose records";
+    people_more: "De {n} med flest besök av {all}.", "The {n} with most visits of {all}.";
+    visits_title: "Besök och händelser", "Visits and events";
+    shown_n: "{n} åtkomster på den här sidan. Ett besök är en följd med mindre än 30 minuters uppehåll.", "{n} accesses on this page. A visit is a series with pauses of less than 30 minutes.";
+    no_rows: "Inga åtkomster i loggen.", "No accesses in the log.";
+    time: "Tid", "Time";
+    what: "Vad", "What";
+    unit: "Enhet", "Unit";
+    purpose: "Ändamål", "Purpose";
+    emergency: "Nödöppning", "Emergency opening";
+    time_ambiguous: "Osäker tid", "Uncertain time";
+    outcome_minor: "Nekad", "Refused";
+    outcome_serious: "Misslyckad", "Failed";
+    handle_gone: "Länken gäller inte längre. Sök på nytt.", "The link no longer holds. Search again.";
+    search_empty: "Skriv ett personnummer eller ett användar-id.", "Write a personal number or a user id.";
+
+    // Rules
+    rules_title: "Regler", "Rules";
+    rules_lead: "Vad som letas efter, vad det vilar på och hur det kan slå fel.", "What is looked for, what it rests on, and how it errs.";
+    maturity: "Mognad", "Maturity";
+    needs: "Behöver", "Needs";
+    needs_nothing: "Bara loggen", "Only the log";
+    params: "Inställningar", "Parameters";
+    sql_title: "Frågan i SQL", "The query in SQL";
+    rule_findings: "Regelns fynd", "The rule's findings";
+    rule_description: "Vad den letar efter", "What it looks for";
+    rule_ground: "Vad den vilar på", "What it rests on";
+    rule_errs: "Hur den kan slå fel", "How it errs";
+    rule_runbook: "Så bedömer du", "How to judge it";
+    status_experimental: "På prov", "Experimental";
+    status_stable: "Stabil", "Stable";
+    status_deprecated: "Utgående", "Deprecated";
+
+    // Roles
+    role_dso: "Dataskyddsombud", "Data protection officer";
+    role_coordinator: "Samordnare", "Coordinator";
+    role_reviewer: "Granskare", "Reviewer";
+    role_investigator: "Utredare", "Investigator";
+    role_auditor: "Revisor", "Auditor";
+    role_operator: "Drift", "Operator";
+    role_service: "Program", "Program";
+
+    // Lengths of time and sizes
+    seconds: "{n} s", "{n} s";
+    minutes: "{n} min", "{n} min";
+    hours: "{n} tim", "{n} h";
+    days: "{n} dygn", "{n} days";
+    none_behind: "–", "–";
+
+    // Faults, as a page says them
+    error_bad_request: "Det gick inte att förstå", "That could not be understood";
+    error_unauthenticated: "Logga in först", "Sign in first";
+    error_forbidden: "Det får du inte se", "You may not see this";
+    error_not_found: "Finns inte", "Not found";
+    error_method: "Så går det inte att göra", "That cannot be done";
+    error_too_large: "För mycket på en gång", "Too much at once";
+    error_conflict: "Det har ändrats under tiden", "It has changed meanwhile";
+    error_internal: "Något gick fel", "Something went wrong";
+    error_unavailable: "Går inte just nu", "Not possible just now";
+    detail_forbidden: "Din roll ger inte tillgång till den här sidan.", "Your role does not give access to this page.";
+    detail_not_found: "Sidan eller uppgiften finns inte, eller så får du inte se den.", "The page or the item does not exist, or you may not see it.";
+    detail_csrf: "Formuläret var för gammalt eller kom från en annan webbplats. Ladda om sidan och försök igen.", "The form was too old or came from another site. Reload the page and try again.";
+    detail_internal: "Felet är loggat. Försök igen, och säg till den som sköter driften om det händer igen.", "The fault has been logged. Try again, and tell those who run the system if it happens again.";
+    detail_own_log: "Åtkomsten kunde inte loggas, och därför visas ingenting.", "The look could not be logged, and therefore nothing is shown.";
+}
+
+/// Puts `values` in the places that a text names in braces.
+pub(crate) fn fill(text: &str, values: &[(&str, &str)]) -> String {
+    values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn both_languages_have_every_text_with_the_same_places_in_it() {
+        let places = |text: &str| -> BTreeSet<String> {
+            text.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(str::to_owned).collect()
+        };
+        for (key, sv, en) in ALL {
+            assert!(!sv.trim().is_empty() && !en.trim().is_empty(), "{key} lacks a language");
+            assert_eq!(places(sv), places(en), "{key}");
+        }
+        let differing = ALL.iter().filter(|(_, sv, en)| sv != en).count();
+        assert!(differing * 10 > ALL.len() * 8, "only {differing} of {} texts are translated", ALL.len());
+    }
+
+    #[test]
+    fn nothing_calls_an_access_unlawful() {
+        for (key, sv, en) in ALL {
+            for word in ["olaglig", "dataintrång", "brott", "unlawful", "illegal", "breach", "crime"] {
+                assert!(
+                    !sv.to_lowercase().contains(word) && !en.to_lowercase().contains(word),
+                    "{key}: {word}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_filled() {
+        assert_eq!(fill("{n} av {all}", &[("n", "3"), ("all", "9")]), "3 av 9");
+    }
+}

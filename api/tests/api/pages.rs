@@ -1,0 +1,164 @@
+//! Pages: what they show, in both languages, to whom.
+
+use axum::http::{Request, StatusCode, header};
+
+use crate::house::{ANNA, House, between, house};
+
+/// A page in a language.
+async fn page(house: &House, who: &str, path: &str, lang: &str) -> String {
+    let request = Request::builder()
+        .uri(path)
+        .header(header::ACCEPT, "text/html")
+        .header(header::ACCEPT_LANGUAGE, lang);
+    let answer = house.ask(who, request, "").await;
+    assert_eq!(answer.status, StatusCode::OK, "{path} as {who}: {}", answer.text());
+    answer.text()
+}
+
+#[tokio::test]
+async fn every_page_speaks_both_languages_and_keeps_to_plain_html() {
+    let house = house().await;
+    let finding = format!("/findings/{}", House::finding("test-unit"));
+    let rule = house.get("dso", "/api/v1/rules").await.json()["items"][0]["id"].as_str().unwrap().to_owned();
+    for (path, sv, en) in [
+        ("/sign-in".to_owned(), "Lösenord", "Password"),
+        ("/".into(), "Läget nu", "The state of things"),
+        ("/findings".into(), "Ingen registrerad vårdrelation", "No registered care relation"),
+        (finding, "Ingen bokning finns.", "There is no booking."),
+        ("/rules".into(), "Mognad", "Maturity"),
+        (format!("/rules/{rule}"), "Vad den vilar på", "What it rests on"),
+        ("/runs".into(), "Ej bedömd", "Not evaluated"),
+    ] {
+        let who = if path == "/sign-in" { "nobody" } else { "dso" };
+        for (lang, word, foreign) in [("sv", sv, en), ("en", en, sv)] {
+            let text = page(&house, who, &path, lang).await;
+            assert!(text.contains(&format!("<html lang=\"{lang}\">")), "{path}");
+            assert!(text.contains(word), "{path} in {lang} lacks {word}");
+            assert!(!text.contains(foreign), "{path} in {lang} says {foreign}");
+            assert!(
+                !text.contains("<script") && !text.contains(" style=\"") && !text.contains(" onclick"),
+                "{path}"
+            );
+            assert!(text.contains("class=\"skip\"") && text.contains("<main id=\"main\""), "{path}");
+            assert_eq!(text.matches("<h1").count(), 1, "{path} has one first heading");
+            for input in text.split("<input ").skip(1).chain(text.split("<select ").skip(1)) {
+                let tag = &input[..input.find('>').unwrap()];
+                let labelled =
+                    between(tag, "id=\"", "\"").is_some_and(|id| text.contains(&format!("for=\"{id}\"")));
+                assert!(
+                    labelled || tag.contains("hidden") || tag.contains("radio") || tag.contains("checkbox"),
+                    "{path}: {tag}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_choice_of_language_is_remembered() {
+    let house = house().await;
+    let answer = house.get("nobody", "/sign-in?lang=en").await;
+    assert!(answer.text().contains("<html lang=\"en\">"));
+    assert!(answer.header("set-cookie").starts_with("insyn_lang=en;"));
+    let request = Request::builder()
+        .uri("/sign-in")
+        .header(header::COOKIE, "insyn_lang=en")
+        .header(header::ACCEPT_LANGUAGE, "sv");
+    assert!(house.ask("nobody", request, "").await.text().contains("<html lang=\"en\">"));
+}
+
+#[tokio::test]
+async fn a_finding_leads_to_the_records_accesses() {
+    let house = house().await;
+    let start = page(&house, "dso", "/", "en").await;
+    let top = start.split("data-testid=\"finding-link\"").next().unwrap();
+    let address = &top[top.rfind("href=\"").unwrap() + 6..top.rfind('"').unwrap()];
+    assert_eq!(
+        address,
+        format!("/findings/{}", House::finding("test-own")),
+        "the highest score stands first"
+    );
+
+    let finding = page(&house, "dso", &format!("/findings/{}", House::finding("test-unit")), "en").await;
+    for shown in [
+        "19121212-1212",
+        "Anna Alm",
+        "Protected identity",
+        "Vårdcentralen Linden",
+        "Ulla Ek",
+        "07:07:37",
+        "Emergency opening",
+    ] {
+        assert!(finding.contains(shown), "{shown}");
+    }
+    assert!(!finding.contains("<b>Ek</b>"), "what logs say is escaped");
+    assert!(
+        !finding.contains(&format!("/{ANNA}")) && !finding.contains("=\"/users/SE100"),
+        "no id stands in an address"
+    );
+    assert!(!finding.contains("name=\"outcome\""), "a data protection officer does not judge");
+    let record = link(&finding, "record-link");
+    let answer = house.post_form("dso", &record, "reason=kontroll").await;
+    assert_eq!(answer.header("location"), record);
+    let accesses = page(&house, "dso", &record, "en").await;
+    for shown in ["Nils Al", "Medicinkliniken", "kontroll", "Vård och behandling", "data-testid=\"accesses\""]
+    {
+        assert!(accesses.contains(shown), "{shown}");
+    }
+    let user = link(&finding, "user-link");
+    house.post_form("dso", &user, "reason=kontroll").await;
+    let accesses = page(&house, "dso", &user, "en").await;
+    assert!(accesses.contains("Bo Björk") && accesses.contains("20121212-1212"));
+}
+
+#[tokio::test]
+async fn a_reviewer_judges_and_looks_only_around_the_finding() {
+    let house = house().await;
+    let address = format!("/findings/{}", House::finding("test-unit"));
+    let finding = page(&house, "reviewer", &address, "en").await;
+    assert!(finding.contains("name=\"outcome\"") && finding.contains("name=\"comment\""));
+    assert!(!finding.contains("action=\"/search\""), "no free search");
+    let record = link(&finding, "record-link");
+    house.post_form("reviewer", &record, "reason=bed%C3%B6mning").await;
+    let accesses = page(&house, "reviewer", &record, "en").await;
+    assert!(accesses.contains("Ulla"), "accesses from their own unit");
+    assert!(!accesses.contains("Nils Al"), "and not those of another");
+
+    let incomplete = house.post_form("reviewer", &format!("{address}/decisions"), "outcome=&comment=").await;
+    assert_eq!(incomplete.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(incomplete.text().contains("role=\"alert\""));
+    let done = house
+        .post_form("reviewer", &format!("{address}/decisions"), "outcome=suspected&comment=ringde")
+        .await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER);
+    let after = page(&house, "reviewer", &address, "en").await;
+    assert!(
+        after.contains("Suspected to be unjustified")
+            && after.contains("ringde")
+            && after.contains("Test reviewer")
+    );
+    assert!(!after.contains("name=\"outcome\""));
+}
+
+#[tokio::test]
+async fn filters_and_the_demo_box_are_there() {
+    let house = house().await;
+    let high = page(&house, "dso", "/findings?level=high", "en").await;
+    assert!(high.contains("test-unit") && !high.contains("(test-other)"));
+    let signing_in = page(&house, "nobody", "/sign-in", "en").await;
+    for shown in [
+        "Dana Demo",
+        "data protection officer",
+        "123456",
+        "name=\"login\"",
+        "name=\"password\"",
+        "name=\"code\"",
+    ] {
+        assert!(signing_in.contains(shown), "{shown}");
+    }
+}
+
+fn link(page: &str, testid: &str) -> String {
+    let before = page.split(&format!("\" data-testid=\"{testid}\"")).next().unwrap();
+    before[before.rfind("href=\"").unwrap() + 6..].to_owned()
+}

@@ -10,7 +10,10 @@ use chrono_tz::Tz;
 use insyn_engine::trace::{Joined, Of as TraceOf};
 use insyn_review::{Action, Role, Scope};
 
-use super::{Figure, Page, Pager, Visitor, html, html_with, words};
+use super::{
+    Figure, Page, Pager, Visitor, html, html_with,
+    visits::{VisitRow, subject_of, unit_of, user_of, visit_rows_for},
+};
 use crate::{
     app::App,
     forms::{Fields, Parameters, Part, instant},
@@ -22,7 +25,8 @@ use crate::{
     problem::Problem,
     rest::{
         self,
-        accesses::{Ask, subject_id},
+        accesses::subject_id,
+        paging::{self, Ask},
     },
     texts::fill,
     trail::{self, Access, Tally, Visit},
@@ -77,36 +81,6 @@ struct PersonRow {
     events: String,
     first: String,
     last: String,
-}
-
-/// A visit, for the table of accesses and for a finding's timeline.
-pub(crate) struct VisitRow {
-    pub(crate) day: String,
-    pub(crate) span: String,
-    pub(crate) who: String,
-    pub(crate) unit: String,
-    pub(crate) count: String,
-    pub(crate) events: Vec<EventRow>,
-}
-
-/// One access of a visit.
-pub(crate) struct EventRow {
-    pub(crate) iso: String,
-    pub(crate) time: String,
-    pub(crate) ambiguous: bool,
-    pub(crate) activity: String,
-    pub(crate) part: String,
-    pub(crate) emergency: bool,
-    pub(crate) outcome: &'static str,
-    pub(crate) unit: String,
-    pub(crate) purpose: String,
-    pub(crate) source: String,
-    /// The other side: whose record, or which user.
-    pub(crate) person: String,
-    pub(crate) person_detail: String,
-    /// In a timeline about several people: whose record.
-    pub(crate) subject: String,
-    pub(crate) detail: String,
 }
 
 pub(crate) async fn search(
@@ -239,7 +213,7 @@ async fn shown(
     };
     let ask = ask(zone, target, parameters)?;
     let session = rest::session(app).await?;
-    let page = rest::accesses::page(&session, caller, &of, &ask).await?;
+    let page = paging::page(&session, caller, &of, &ask).await?;
     let batches = own_units(caller, target, page.batches);
     let mut seen = rest::accesses::seen(&of, &ask, Some(stated), &batches);
     if let Some(around) = &target.around {
@@ -421,111 +395,6 @@ fn person_row(
         events: lang.number(tally.accesses),
         first: lang::minute(app.zone(), tally.first),
         last: lang::minute(app.zone(), tally.last),
-    }
-}
-
-/// Visits for a finding's timeline.
-pub(crate) fn visit_rows(
-    app: &App,
-    lang: Lang,
-    visits: &[Visit],
-    names: &Names,
-    name_subjects: bool,
-) -> Vec<VisitRow> {
-    let mut rows = visit_rows_for(app, lang, visits, names, true);
-    for (row, visit) in rows.iter_mut().zip(visits) {
-        row.who.clear();
-        for (event, access) in row.events.iter_mut().zip(&visit.accesses) {
-            if name_subjects {
-                let (name, detail) = subject_of(access, names, lang.texts().nobody);
-                event.subject = format!("{name} {detail}").trim().to_owned();
-            }
-            event.detail = [access.purpose.as_str(), access.source.as_str()]
-                .into_iter()
-                .filter(|part| !part.is_empty())
-                .collect::<Vec<_>>()
-                .join(" · ");
-        }
-    }
-    rows
-}
-
-fn visit_rows_for(app: &App, lang: Lang, visits: &[Visit], names: &Names, is_record: bool) -> Vec<VisitRow> {
-    let t = lang.texts();
-    let zone = app.zone();
-    visits
-        .iter()
-        .filter_map(|visit| {
-            let first = visit.accesses.first()?;
-            let (start, end) = (lang::second(zone, visit.first()), lang::second(zone, visit.last()));
-            let other = |access: &Access| {
-                if is_record {
-                    user_of(access, names, t.unknown)
-                } else {
-                    subject_of(access, names, t.nobody)
-                }
-            };
-            Some(VisitRow {
-                day: lang.day(zone, visit.first()),
-                span: if start == end { start } else { format!("{start}–{end}") },
-                who: other(first).0,
-                unit: unit_of(first, names),
-                count: words::counted(lang, t.events_one, t.events_n, visit.accesses.len() as u64),
-                events: visit
-                    .accesses
-                    .iter()
-                    .map(|access| {
-                        let (person, person_detail) = other(access);
-                        EventRow {
-                            iso: lang::rfc3339(access.at),
-                            time: lang::second(zone, access.at),
-                            ambiguous: access.ambiguous,
-                            activity: access.activity.clone(),
-                            part: access.part.clone(),
-                            emergency: access.emergency,
-                            outcome: words::event_outcome(t, &access.outcome),
-                            unit: unit_of(access, names),
-                            purpose: access.purpose.clone(),
-                            source: access.source.clone(),
-                            person,
-                            person_detail,
-                            subject: String::new(),
-                            detail: String::new(),
-                        }
-                    })
-                    .collect(),
-            })
-        })
-        .collect()
-}
-
-/// Name and details of the user, as the log wrote them, else as the staff table has them.
-fn user_of(access: &Access, names: &Names, unknown: &str) -> (String, String) {
-    let name = match access.user_name.as_str() {
-        "" => names.user(access.actor()),
-        name => name.to_owned(),
-    };
-    let title = if access.user_title.is_empty() { names.title(access.actor()) } else { &access.user_title };
-    let parts = [title, access.user_id.as_str()];
-    let details: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty() && *part != name).collect();
-    (if name.is_empty() { unknown.to_owned() } else { name }, details.join(" · "))
-}
-
-fn subject_of(access: &Access, names: &Names, nobody: &str) -> (String, String) {
-    let known = names.subject(&access.subject_id);
-    let name = if known.is_empty() { access.subject_name.as_str() } else { known };
-    let number = dashed(&access.subject_id);
-    match (name.is_empty(), number.is_empty()) {
-        (true, true) => (nobody.to_owned(), String::new()),
-        (true, false) => (number, String::new()),
-        (false, _) => (name.to_owned(), number),
-    }
-}
-
-fn unit_of(access: &Access, names: &Names) -> String {
-    match access.unit_name.as_str() {
-        "" => names.unit(&access.unit_id),
-        name => name.to_owned(),
     }
 }
 

@@ -14,9 +14,10 @@ use insyn_rules::{Finding, Outcome};
 
 use super::{
     Choice, Page, Section, Visitor,
-    accesses::{VisitRow, visit_rows},
     findings::{Card, want},
-    html_with, words,
+    html_with,
+    visits::{VisitRow, visit_rows},
+    words,
 };
 use crate::{
     app::App,

@@ -9,6 +9,7 @@ pub(crate) mod rules;
 pub(crate) mod runs;
 pub(crate) mod sign_in;
 pub(crate) mod start;
+mod visits;
 mod words;
 
 use askama::Template;

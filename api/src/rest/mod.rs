@@ -2,6 +2,7 @@
 
 pub(crate) mod accesses;
 pub(crate) mod findings;
+pub(crate) mod paging;
 pub(crate) mod rules;
 pub(crate) mod sources;
 pub(crate) mod sql;

@@ -1,0 +1,241 @@
+//! SQL from people: read-only by construction, bounded in time, rows and memory.
+//!
+//! A query passes when its text is one `SELECT`, and when every node, expression and function of its plan is on the
+//! list of those that are known to be harmless. What is not on a list is refused with its name. The bounds hold for
+//! what the lists let through.
+
+mod lists;
+mod metered;
+mod walk;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use futures::StreamExt;
+use tokio::sync::SemaphorePermit;
+
+use crate::error::{nearest, plain};
+use crate::provider::Counters;
+use crate::session::{Answer, Session, distinct_names, turn, under};
+
+/// What one guarded query may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// From the call to the last row, waiting for a turn included.
+    pub time: Duration,
+    /// Rows of the answer.
+    pub rows: usize,
+    /// Bytes of memory, the answer included.
+    pub memory: usize,
+    /// Bytes of the query's text.
+    pub query: usize,
+    /// Columns that the asker may not see, by name, in whatever table.
+    pub denied_columns: Vec<String>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            time: Duration::from_secs(60),
+            rows: 1_000_000,
+            memory: 256 << 20,
+            query: 16 << 10,
+            denied_columns: Vec::new(),
+        }
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SqlError {
+    /// Something that guarded SQL does not do.
+    #[error("refused: {part}: {why}")]
+    Refused {
+        /// Which part of the query.
+        part: String,
+        /// Why.
+        why: String,
+    },
+    /// The query would take more than it may.
+    #[error("stopped: {0}")]
+    Limit(String),
+    /// The query makes no sense over these tables.
+    #[error("{message}{}", crate::error::did_you_mean(.nearest))]
+    Plan {
+        /// What is wrong.
+        message: String,
+        /// The existing name that is spelt most like the one that does not exist.
+        nearest: Option<String>,
+    },
+    /// Reading failed.
+    #[error("the query failed: {0}")]
+    Failed(String),
+}
+
+impl SqlError {
+    fn refused(part: impl Into<String>, why: impl Into<String>) -> Self {
+        SqlError::Refused { part: part.into(), why: why.into() }
+    }
+
+    /// Whether the query is at fault, and not the machine or its limits.
+    pub fn is_askers(&self) -> bool {
+        matches!(self, SqlError::Refused { .. } | SqlError::Plan { .. })
+    }
+}
+
+pub(crate) async fn run(session: &Session, query: &str) -> Result<Answer, SqlError> {
+    let limits = session.limits();
+    let answer = tokio::time::timeout(limits.time, answer(session, query, limits)).await;
+    answer.unwrap_or_else(|_| {
+        let seconds = limits.time.as_secs_f32();
+        Err(SqlError::Limit(format!("the query takes longer than {seconds} seconds; narrow it, by time for example")))
+    })
+}
+
+async fn answer(session: &Session, query: &str, limits: &Limits) -> Result<Answer, SqlError> {
+    let statement = parse(query, limits)?;
+    let _turn: SemaphorePermit<'_> = turn().await;
+    let state = session.datafusion().state();
+    let planned = state.statement_to_plan(statement).await;
+    let plan = planned.map_err(|e| not_planned(session, e))?;
+    walk::check(&plan, limits)?;
+    let plan = state.create_physical_plan(&plan).await.map_err(|e| not_planned(session, e))?;
+    let plan = metered::meter(plan).map_err(|e| failed(&e))?;
+    let runtime = session.bounded_runtime(limits.memory).map_err(|e| failed(&e))?;
+    let unbounded = state.task_ctx();
+    let context = TaskContext::new(
+        None,
+        unbounded.session_id(),
+        // Smaller batches than usual: what a batch holds is what the memory pool sees too late.
+        unbounded.session_config().clone().with_batch_size(2048),
+        unbounded.scalar_functions().clone(),
+        unbounded.higher_order_functions().clone(),
+        unbounded.aggregate_functions().clone(),
+        unbounded.window_functions().clone(),
+        runtime,
+    );
+    let context = Arc::new(context);
+    let stream = execute_stream(Arc::clone(&plan), Arc::clone(&context)).map_err(|e| failed(&e))?;
+    let schema = distinct_names(&stream.schema());
+    let batches = gather(stream, &context, limits).await?;
+    let batches: Result<Vec<RecordBatch>, _> = batches.iter().map(|b| under(b, &schema)).collect();
+    let batches = batches.map_err(|e| SqlError::Failed(e.to_string()))?;
+    Ok(Answer { schema, batches, counters: Counters::of(plan.as_ref()) })
+}
+
+/// The rows, held against the query's own memory while there are more to come.
+async fn gather(
+    mut stream: SendableRecordBatchStream,
+    context: &Arc<TaskContext>,
+    limits: &Limits,
+) -> Result<Vec<RecordBatch>, SqlError> {
+    let held = MemoryConsumer::new("answer").register(context.memory_pool());
+    let mut batches = Vec::new();
+    let mut rows = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(|e| failed(&e))?;
+        rows += batch.num_rows();
+        if rows > limits.rows {
+            let most = limits.rows;
+            return Err(SqlError::Limit(format!("the answer has more than {most} rows; narrow it, or add LIMIT")));
+        }
+        held.try_grow(batch.get_array_memory_size()).map_err(|e| failed(&e))?;
+        batches.push(batch);
+    }
+    Ok(batches)
+}
+
+fn parse(query: &str, limits: &Limits) -> Result<Statement, SqlError> {
+    if query.len() > limits.query {
+        let found = query.len();
+        return Err(SqlError::refused("the query's length", format!("{found} bytes, at most {}", limits.query)));
+    }
+    let syntax = |e: DataFusionError| SqlError::Plan { message: plain(&e), nearest: None };
+    let parser = DFParserBuilder::new(query).with_dialect(&GenericDialect {}).with_recursion_limit(50).build();
+    let mut statements = parser.and_then(|mut p| p.parse_statements()).map_err(syntax)?;
+    let statement = statements.pop_front();
+    if !statements.is_empty() {
+        return Err(SqlError::refused("the second statement", "one query at a time"));
+    }
+    match statement {
+        Some(Statement::Statement(statement)) if matches!(*statement, SqlStatement::Query(_)) => {
+            Ok(Statement::Statement(statement))
+        }
+        Some(_) => Err(SqlError::refused(first_word(query), "only SELECT is answered")),
+        None => Err(SqlError::Plan { message: "found nothing, expected SELECT …".to_owned(), nearest: None }),
+    }
+}
+
+fn first_word(query: &str) -> String {
+    query.split_whitespace().next().unwrap_or_default().chars().take(24).collect::<String>().to_uppercase()
+}
+
+/// Planning failed: says what is unknown, and what is spelt most like it.
+fn not_planned(session: &Session, error: DataFusionError) -> SqlError {
+    let message = plain(&error);
+    match error.find_root() {
+        DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let names: Vec<&str> = valid_fields.iter().map(|f| f.name.as_str()).collect();
+                SqlError::Plan {
+                    message: format!("there is no column {:?}", field.name),
+                    nearest: nearest(&field.name, names),
+                }
+            }
+            _ => SqlError::Plan { message, nearest: None },
+        },
+        DataFusionError::ResourcesExhausted(_) => SqlError::Limit(message),
+        _ if message.contains("Recursive CTEs") => SqlError::refused("WITH RECURSIVE", "recursion has no bound"),
+        _ => match missing(&message) {
+            Some(Missing::Table(name)) => {
+                let tables = session.tables();
+                let nearest = nearest(&name, tables.iter().map(String::as_str));
+                SqlError::Plan { message: format!("there is no table {name:?}"), nearest }
+            }
+            Some(Missing::TableFunction(name)) => {
+                SqlError::refused(format!("{name}(…)"), "tables come from the lake, not from functions")
+            }
+            None => SqlError::Plan { message, nearest: None },
+        },
+    }
+}
+
+enum Missing {
+    Table(String),
+    TableFunction(String),
+}
+
+/// The planner says these two only in words.
+fn missing(message: &str) -> Option<Missing> {
+    let quoted = || message.split('\'').nth(1).map(str::to_owned);
+    let lower = message.to_lowercase();
+    if !lower.contains("not found") {
+        None
+    } else if lower.starts_with("table function") {
+        quoted().map(Missing::TableFunction)
+    } else if lower.starts_with("table") {
+        quoted().map(|name| Missing::Table(name.rsplit('.').next().unwrap_or(&name).to_owned()))
+    } else {
+        None
+    }
+}
+
+/// Running failed. When memory ran out somewhere, that is what is said.
+fn failed(error: &DataFusionError) -> SqlError {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(what) => {
+            let what = what.lines().next().unwrap_or_default();
+            SqlError::Limit(format!("{what}; ask for fewer columns, rows or groups"))
+        }
+        _ => SqlError::Failed(plain(error)),
+    }
+}

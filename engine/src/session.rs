@@ -1,0 +1,351 @@
+//! A session: the lake as it was at one moment, and every question over it.
+//!
+//! Tables: `access_events`, `quarantine`, `gaps`, every context table (empty where it was not loaded), what was
+//! handed in from above, and the view `accesses`: looks by people, without `record` and without Insyn's own source,
+//! with `actor_id`, `person_id` and `subject_key` resolved through `accounts`, `staff` and `identities`.
+
+mod memory;
+mod runtime;
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use chrono_tz::Tz;
+use datafusion::common::TableReference;
+use datafusion::datasource::{MemTable, TableProvider, ViewTable, provider_as_source};
+use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt;
+
+use crate::context;
+use crate::context::resolve::Resolver;
+use crate::error::EngineError;
+use crate::functions;
+pub use crate::guard::{Limits, SqlError};
+use crate::lake::{Bounds, Lake, LakeFile, Snapshot, Table};
+use crate::provider::{Counters, LONGEST_IN_LIST, LakeTable};
+pub use memory::in_memory;
+use runtime::{Context, Runtime};
+
+/// The source of Insyn's own log: whoever reads is read.
+pub const OWN_SOURCE: &str = "insyn";
+/// The view of looks by people.
+pub const ACCESSES: &str = "accesses";
+
+/// Which rows a session may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scope {
+    /// Every row.
+    All,
+}
+
+/// Rows that answer a query.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The columns, each name once.
+    pub schema: SchemaRef,
+    /// The rows; may be none.
+    pub batches: Vec<RecordBatch>,
+    /// What reading them cost.
+    pub counters: Counters,
+}
+
+impl Answer {
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// Whose records the answer shows, as far as its columns say: distinct values of `subject_id` and `subject_key`.
+    pub fn subjects(&self) -> Vec<String> {
+        let mut subjects = std::collections::BTreeSet::new();
+        for batch in &self.batches {
+            for name in ["subject_id", "subject_key"] {
+                if let Some(column) = batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()) {
+                    subjects.extend(column.iter().flatten().map(str::to_owned));
+                }
+            }
+        }
+        subjects.into_iter().collect()
+    }
+}
+
+/// A query session over one pinned version of the lake and one context load. Cheap to open, cheap to drop.
+pub struct Session {
+    context: SessionContext,
+    snapshot: Snapshot,
+    loaded: Arc<Context>,
+    runtime: Arc<Runtime>,
+    zone: Tz,
+    limits: Limits,
+}
+
+impl Session {
+    /// Pins the newest version of the lake and the current context load.
+    ///
+    /// # Errors
+    /// When the lake or its context tables cannot be read.
+    pub async fn open(lake: &Lake, zone: Tz, scope: Scope) -> Result<Session, EngineError> {
+        let Scope::All = scope;
+        let runtime = Runtime::of(lake)?;
+        let snapshot = lake.snapshot().await?;
+        let loaded = runtime.context(lake).await?;
+        let context = new_context(&runtime.environment, zone, &loaded.resolver);
+        let session = Session { context, snapshot, loaded, runtime, zone, limits: Limits::default() };
+        session.register_lake()?;
+        session.register_context()?;
+        Ok(session)
+    }
+
+    /// Adds a table by value, for example `findings`.
+    ///
+    /// # Errors
+    /// When the name is taken or the rows do not have the columns of `schema`.
+    pub fn with_table(self, name: &str, schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<Self, EngineError> {
+        let refused = |why: String| EngineError::Table { name: name.to_owned(), why };
+        if self.context.table_exist(TableReference::bare(name))? {
+            return Err(refused("the session has a table of that name".to_owned()));
+        }
+        let table = MemTable::try_new(schema, vec![rows]).map_err(|e| refused(crate::error::plain(&e)))?;
+        self.context.register_table(TableReference::bare(name), Arc::new(table))?;
+        Ok(self)
+    }
+
+    /// With other limits for [`Session::sql`].
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Session { limits, ..self }
+    }
+
+    /// The limits of [`Session::sql`].
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The query engine itself, without a guard: for rules, whose SQL is Insyn's own.
+    pub fn datafusion(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Answers one read-only query, bounded in time, rows and memory. Dropping the future ends the query.
+    ///
+    /// # Errors
+    /// When the guard refuses a part, the query cannot be planned, a limit is passed, or reading fails.
+    pub async fn sql(&self, query: &str) -> Result<Answer, SqlError> {
+        crate::guard::run(self, query).await
+    }
+
+    /// The version of `access_events` that the session sees.
+    pub fn version(&self) -> u64 {
+        self.snapshot.version()
+    }
+
+    /// The pinned lake.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The organisation's zone.
+    pub fn zone(&self) -> Tz {
+        self.zone
+    }
+
+    /// The context load that the session sees: its tables with their rows and periods.
+    pub fn context_load(&self) -> Option<&context::Manifest> {
+        self.loaded.manifest.as_ref()
+    }
+
+    /// The names of all tables, sorted.
+    pub fn tables(&self) -> Vec<String> {
+        let schemas = self.context.catalog(CATALOG).and_then(|c| c.schema(SCHEMA));
+        let mut names = schemas.map(|s| s.table_names()).unwrap_or_default();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn resolver(&self) -> &Arc<Resolver> {
+        &self.loaded.resolver
+    }
+
+    /// A runtime with a memory bound of its own.
+    pub(crate) fn bounded_runtime(
+        &self,
+        memory: usize,
+    ) -> Result<Arc<RuntimeEnv>, DataFusionError> {
+        self.runtime.bounded(memory)
+    }
+
+    /// Runs a plan of Insyn's own to its end.
+    pub(crate) async fn collect(&self, plan: LogicalPlanBuilder) -> Result<Answer, EngineError> {
+        let state = self.context.state();
+        let plan = state.create_physical_plan(&plan.build()?).await?;
+        let stream = datafusion::physical_plan::execute_stream(Arc::clone(&plan), state.task_ctx())?;
+        let schema = stream.schema();
+        let batches: Vec<RecordBatch> = stream.try_collect().await?;
+        Ok(Answer { schema, batches, counters: Counters::of(plan.as_ref()) })
+    }
+
+    /// The start of a plan over one of the session's tables.
+    pub(crate) async fn scan(&self, table: &str) -> Result<LogicalPlanBuilder, EngineError> {
+        let provider = self.context.table_provider(TableReference::bare(table)).await?;
+        Ok(LogicalPlanBuilder::scan(table, provider_as_source(provider), None)?)
+    }
+
+    /// One of Insyn's own functions over these arguments.
+    pub(crate) fn call(&self, function: &str, args: Vec<Expr>) -> Result<Expr, EngineError> {
+        own_function(function, self.zone, self.resolver(), args)
+    }
+
+    fn register_lake(&self) -> Result<(), EngineError> {
+        for table in Table::ALL {
+            let files = self.snapshot.files(table);
+            let url = self.runtime.url.clone();
+            let provider = LakeTable::new(table.schema(), table.partition_columns(), url, files);
+            self.register(table.name(), Arc::new(provider))?;
+        }
+        self.register(ACCESSES, Arc::new(self.accesses()?))
+    }
+
+    fn register_context(&self) -> Result<(), EngineError> {
+        for table in context::TABLES.iter() {
+            let loaded = self.loaded.manifest.as_ref();
+            let files = loaded.and_then(|m| Some((m, m.tables.iter().find(|t| t.table == table.name)?)));
+            let files = files.map(|(m, t)| Arc::new(context_file(&m.id, t))).into_iter().collect::<Vec<_>>();
+            let provider = LakeTable::new(table.schema(), &[], self.runtime.url.clone(), &files);
+            self.register(table.name, Arc::new(provider))?;
+        }
+        Ok(())
+    }
+
+    fn register(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<(), EngineError> {
+        self.context.register_table(TableReference::bare(name), provider)?;
+        Ok(())
+    }
+
+    fn accesses(&self) -> Result<ViewTable, EngineError> {
+        let files = self.snapshot.files(Table::AccessEvents);
+        let events = Table::AccessEvents;
+        let provider = LakeTable::new(events.schema(), events.partition_columns(), self.runtime.url.clone(), files);
+        accesses_over(Arc::new(provider), self.zone, self.resolver())
+    }
+}
+
+/// The view `accesses` over any table with the columns of `access_events`.
+fn accesses_over(
+    provider: Arc<dyn TableProvider>,
+    zone: Tz,
+    resolver: &Arc<Resolver>,
+) -> Result<ViewTable, EngineError> {
+    let call = |name: &str, args: Vec<Expr>| own_function(name, zone, resolver, args);
+    let actor = call("actor_id", vec![col("source"), col("user_id"), col("occurred_at")])?;
+    let person = call("person_of", vec![actor.clone()])?;
+    let person = datafusion::functions::expr_fn::coalesce(vec![person, col("user_person_id")]);
+    let subject = call("subject_key", vec![col("subject_id")])?;
+    let schema = provider.schema();
+    let columns = schema.fields().iter().filter(|f| f.name() != "record").map(|f| col(f.name()));
+    let resolved = [actor.alias("actor_id"), person.alias("person_id"), subject.alias("subject_key")];
+    let plan = LogicalPlanBuilder::scan(Table::AccessEvents.name(), provider_as_source(provider), None)?
+        .filter(col("source").not_eq(lit(OWN_SOURCE)))?
+        .project(columns.chain(resolved))?
+        .build()?;
+    Ok(ViewTable::new(plan, None))
+}
+
+const CATALOG: &str = "insyn";
+const SCHEMA: &str = "lake";
+
+fn own_function(name: &str, zone: Tz, resolver: &Arc<Resolver>, args: Vec<Expr>) -> Result<Expr, EngineError> {
+    let function = functions::own(name, zone, resolver);
+    let missing = || DataFusionError::Plan(format!("there is no function {name}"));
+    Ok(function.ok_or_else(missing)?.call(args))
+}
+
+fn new_context(environment: &Arc<RuntimeEnv>, zone: Tz, resolver: &Arc<Resolver>) -> SessionContext {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(true)
+        .with_information_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.enable_recursive_ctes = false;
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    options.execution.parquet.enable_page_index = true;
+    options.execution.parquet.schema_force_view_types = false;
+    // The lake's files have none; asking each file for them costs a look.
+    options.execution.parquet.bloom_filter_on_read = false;
+    options.execution.parquet.max_in_list_size = LONGEST_IN_LIST;
+    // Reading a few pages of one file is not worth a thread for each core.
+    options.optimizer.repartition_file_min_size = 32 << 20;
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::clone(environment))
+        .with_scalar_functions(functions::scalar_functions(zone, resolver))
+        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_expr_planners(functions::expr_planners())
+        .build();
+    SessionContext::new_with_state(state)
+}
+
+fn context_file(load: &str, table: &context::ManifestTable) -> LakeFile {
+    LakeFile {
+        path: context::table_path(load, &table.table).to_string(),
+        size: table.size,
+        rows: table.rows,
+        year: None,
+        subject_id: Bounds::default(),
+        occurred_at: Bounds::default(),
+        user_id: Bounds::default(),
+        source: None,
+        sequence: None,
+    }
+}
+
+/// `schema` with each name once: a second `user_id` becomes `user_id_2`. Views become plain strings.
+pub(crate) fn distinct_names(schema: &Schema) -> SchemaRef {
+    let mut seen = std::collections::HashSet::new();
+    let fields = schema.fields().iter().map(|field| {
+        let mut name = field.name().clone();
+        let mut n = 1;
+        while !seen.insert(name.clone()) {
+            n += 1;
+            name = format!("{}_{n}", field.name());
+        }
+        let plain = match field.data_type() {
+            DataType::Utf8View => DataType::Utf8,
+            DataType::BinaryView => DataType::Binary,
+            other => other.clone(),
+        };
+        Field::new(name, plain, field.is_nullable())
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The batch under another schema of the same columns.
+pub(crate) fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        if column.data_type() == field.data_type() {
+            Ok(Arc::clone(column))
+        } else {
+            arrow::compute::cast(column, field.data_type())
+        }
+    });
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<_, _>>()?, &options)
+}
+
+/// Waits until fewer guarded queries run than may.
+pub(crate) async fn turn() -> tokio::sync::SemaphorePermit<'static> {
+    loop {
+        // The semaphore is never closed: the loop runs once.
+        if let Ok(permit) = runtime::QUERIES.acquire().await {
+            return permit;
+        }
+    }
+}

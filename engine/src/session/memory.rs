@@ -1,0 +1,46 @@
+//! The tables of a session over rows in memory: for the test cases that rules carry with them.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use chrono_tz::Tz;
+use datafusion::common::TableReference;
+use datafusion::datasource::MemTable;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::SessionContext;
+
+use super::{ACCESSES, accesses_over, new_context};
+use crate::context::{self, resolve::Resolver};
+use crate::error::EngineError;
+use crate::lake::Table;
+
+/// `access_events` with these rows, the context tables with theirs (empty where none are given), the view `accesses`
+/// and the functions, all as in a session over a lake.
+///
+/// # Errors
+/// When rows do not have their table's columns, or a name is no context table.
+pub fn in_memory(
+    zone: Tz,
+    events: Vec<RecordBatch>,
+    tables: &[(&str, Vec<RecordBatch>)],
+) -> Result<SessionContext, EngineError> {
+    if let Some((name, _)) = tables.iter().find(|(name, _)| context::table(name).is_none()) {
+        let known: Vec<&str> = context::TABLES.iter().map(|t| t.name).collect();
+        let why = format!("found no context table of that name, expected one of {}", known.join(", "));
+        return Err(EngineError::Table { name: (*name).to_owned(), why });
+    }
+    let rows = |name: &str| {
+        let given = tables.iter().filter(|(table, _)| *table == name);
+        given.flat_map(|(_, rows)| rows.iter().cloned()).collect::<Vec<_>>()
+    };
+    let resolver = Arc::new(Resolver::of(&rows("accounts"), &rows("identities"), &rows("staff")));
+    let session = new_context(&Arc::new(RuntimeEnv::default()), zone, &resolver);
+    let events = Arc::new(MemTable::try_new(Table::AccessEvents.schema(), vec![events])?);
+    session.register_table(TableReference::bare(ACCESSES), Arc::new(accesses_over(events.clone(), zone, &resolver)?))?;
+    session.register_table(TableReference::bare(Table::AccessEvents.name()), events)?;
+    for table in context::TABLES.iter() {
+        let rows = MemTable::try_new(table.schema(), vec![rows(table.name)])?;
+        session.register_table(TableReference::bare(table.name), Arc::new(rows))?;
+    }
+    Ok(session)
+}

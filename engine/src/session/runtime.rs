@@ -1,0 +1,180 @@
+//! What all sessions of a process share: memory, spilled files, cached footers.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use datafusion::common::{plan_err, resources_err};
+use datafusion::error::Result;
+use datafusion::execution::disk_manager::DiskManagerBuilder;
+use datafusion::execution::memory_pool::{
+    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+};
+use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use object_store::ObjectStore;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::context::resolve::Resolver;
+use crate::context::{self, Manifest};
+use crate::error::EngineError;
+use crate::lake::Lake;
+
+/// Bytes that all queries of the process may reserve together.
+const POOL: usize = 512 << 20;
+/// Bytes of cached Parquet footers and page indexes of one lake.
+const FOOTERS: usize = 192 << 20;
+/// Bytes that queries may spill to disk together.
+const SPILL: u64 = 16 << 30;
+/// Lakes whose caches are kept; a process has one, tests have many.
+const LAKES: usize = 8;
+
+static MEMORY: LazyLock<Arc<dyn MemoryPool>> = LazyLock::new(|| Arc::new(FairSpillPool::new(POOL)));
+static RUNTIMES: Mutex<VecDeque<(String, Arc<Runtime>)>> = Mutex::new(VecDeque::new());
+
+/// Guarded queries that run at once; the rest wait their turn within their own time.
+pub(super) static QUERIES: Semaphore = Semaphore::const_new(4);
+
+/// Shared by every session of one lake.
+pub(super) struct Runtime {
+    pub(super) environment: Arc<RuntimeEnv>,
+    pub(super) url: ObjectStoreUrl,
+    context: tokio::sync::Mutex<Option<Arc<Context>>>,
+}
+
+/// The current load of context tables, with what was computed from it.
+pub(super) struct Context {
+    pub(super) manifest: Option<Manifest>,
+    pub(super) resolver: Arc<Resolver>,
+}
+
+impl Runtime {
+    /// The runtime of `lake`, made when it is first asked for.
+    pub(super) fn of(lake: &Lake) -> Result<Arc<Runtime>> {
+        let mut runtimes = RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, runtime)) = runtimes.iter().find(|(root, _)| root == lake.root()) {
+            return Ok(Arc::clone(runtime));
+        }
+        let runtime = Arc::new(Runtime::new(lake)?);
+        runtimes.push_front((lake.root().to_owned(), Arc::clone(&runtime)));
+        runtimes.truncate(LAKES);
+        Ok(runtime)
+    }
+
+    fn new(lake: &Lake) -> Result<Runtime> {
+        let url = ObjectStoreUrl::parse("insyn-lake://pinned")?;
+        let disk = DiskManagerBuilder::default().with_max_temp_directory_size(SPILL);
+        let environment = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::clone(&MEMORY))
+            .with_disk_manager_builder(disk)
+            .with_metadata_cache_limit(FOOTERS)
+            .with_object_store_registry(Arc::new(OneStore { url: url.clone(), store: lake.object_store() }))
+            .build_arc()?;
+        Ok(Runtime { environment, url, context: tokio::sync::Mutex::new(None) })
+    }
+
+    /// The same runtime with a bound of its own on memory, for one query.
+    pub(super) fn bounded(&self, memory: usize) -> Result<Arc<RuntimeEnv>> {
+        let pool = QueryPool { shared: Arc::clone(&MEMORY), limit: memory, used: AtomicUsize::new(0) };
+        RuntimeEnvBuilder::from_runtime_env(&self.environment).with_memory_pool(Arc::new(pool)).build_arc()
+    }
+
+    /// The context load that is current now; read once for as long as it stays so.
+    pub(super) async fn context(&self, lake: &Lake) -> Result<Arc<Context>, EngineError> {
+        let store = lake.object_store();
+        let broken = |load: &str, what: String| EngineError::Context { load: load.to_owned(), what };
+        let manifest = context::current(store.as_ref()).await.map_err(|e| broken("current", e.to_string()))?;
+        let mut kept = self.context.lock().await;
+        if let Some(kept) = kept.as_ref()
+            && kept.manifest == manifest
+        {
+            return Ok(Arc::clone(kept));
+        }
+        let resolver = match &manifest {
+            Some(m) => Resolver::read(store.as_ref(), m).await.map_err(|e| broken(&m.id, e.to_string()))?,
+            None => Resolver::default(),
+        };
+        let context = Arc::new(Context { manifest, resolver: Arc::new(resolver) });
+        *kept = Some(Arc::clone(&context));
+        Ok(context)
+    }
+}
+
+/// A registry that has the lake and nothing else: no query can name a file, whatever it says.
+#[derive(Debug)]
+struct OneStore {
+    url: ObjectStoreUrl,
+    store: Arc<dyn ObjectStore>,
+}
+
+impl ObjectStoreRegistry for OneStore {
+    fn register_store(&self, _: &Url, _: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        None
+    }
+
+    fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let wanted: &Url = self.url.as_ref();
+        if url.scheme() == wanted.scheme() && url.host_str() == wanted.host_str() {
+            return Ok(Arc::clone(&self.store));
+        }
+        plan_err!("there is no store but the lake's own")
+    }
+}
+
+/// One query's share of the process's memory.
+#[derive(Debug)]
+struct QueryPool {
+    shared: Arc<dyn MemoryPool>,
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl fmt::Display for QueryPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "query(limit: {} MB)", self.limit >> 20)
+    }
+}
+
+impl MemoryPool for QueryPool {
+    fn name(&self) -> &str {
+        "query"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.shared.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.shared.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.used.fetch_add(additional, Ordering::Relaxed);
+        self.shared.grow(reservation, additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.used.fetch_sub(shrink, Ordering::Relaxed);
+        self.shared.shrink(reservation, shrink);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        let fits = |used: usize| used.checked_add(additional).filter(|sum| *sum <= self.limit);
+        if self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
+            return resources_err!("the query needs more than its {} MB of memory", self.limit >> 20);
+        }
+        self.shared.try_grow(reservation, additional).inspect_err(|_| {
+            self.used.fetch_sub(additional, Ordering::Relaxed);
+        })
+    }
+
+    fn reserved(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        MemoryLimit::Finite(self.limit)
+    }
+}

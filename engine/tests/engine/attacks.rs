@@ -1,0 +1,148 @@
+//! Attacks on guarded SQL: each is refused, or stopped within its bounds.
+
+use std::time::Duration;
+
+use insyn_engine::event::AccessEvent;
+use insyn_engine::session::{Limits, Session, SqlError};
+
+use crate::world::{self, World, event};
+
+/// One query a line: refused, or not even a query; never answered.
+const REFUSED: &str = include_str!("sql/attacks.txt");
+
+#[tokio::test]
+async fn no_attack_is_answered() {
+    let world = world::small().await;
+    let session = world.session().await;
+    let before = files(&world);
+    let mut tried = 0;
+    for line in REFUSED.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        tried += 1;
+        match session.sql(line).await {
+            Ok(answer) => panic!("answered with {} rows: {line}", answer.rows()),
+            Err(SqlError::Refused { part, why }) => assert!(!part.is_empty() && !why.is_empty(), "{line}"),
+            Err(SqlError::Plan { message, .. }) => assert!(!message.is_empty(), "{line}"),
+            Err(other) => panic!("{other}: {line}"),
+        }
+    }
+    assert!(tried > 50, "{tried}");
+    assert_eq!(files(&world), before, "an attack left a file");
+}
+
+/// Files under the lake, none of which a query may add to.
+fn files(world: &World) -> usize {
+    fn count(dir: &std::path::Path) -> usize {
+        std::fs::read_dir(dir)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .map(|p| if p.is_dir() { count(&p) } else { 1 })
+            .sum()
+    }
+    count(world.path())
+}
+
+/// A lake with some thousand rows, enough for giants.
+async fn many() -> (World, Session) {
+    let world = World::new().await;
+    let events: Vec<AccessEvent> = (0..3000)
+        .map(|i| {
+            let mut e = event(&format!("e{i:05}"), "journal", "2026-03-01T08:00:00Z", "SE-A", "191212121212");
+            e.record = Some("x".repeat(1000));
+            e
+        })
+        .collect();
+    world.commit(&events).await;
+    let session = world.session().await;
+    (world, session)
+}
+
+fn small_limits() -> Limits {
+    Limits { time: Duration::from_secs(20), rows: 10_000, memory: 16 << 20, ..Limits::default() }
+}
+
+#[track_caller]
+fn stopped(result: Result<insyn_engine::session::Answer, SqlError>, query: &str) {
+    match result {
+        Err(SqlError::Limit(why)) => assert!(!why.is_empty()),
+        Err(SqlError::Refused { .. }) => {}
+        Err(other) => panic!("{other}: {query}"),
+        Ok(answer) => panic!("answered with {} rows: {query}", answer.rows()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn giants_are_stopped() {
+    let (_world, session) = many().await;
+    let session = session.with_limits(small_limits());
+    let doubling = |times: usize| {
+        (0..times).fold("SELECT record x FROM access_events".to_owned(), |q, _| format!("SELECT x || x AS x FROM ({q})"))
+    };
+    let replacing = |times: usize| {
+        (0..times).fold("SELECT record x FROM access_events".to_owned(), |q, _| {
+            format!("SELECT replace(x, 'x', 'xxxxxxxx') AS x FROM ({q})")
+        })
+    };
+    for query in [
+        format!("SELECT max(length(x)) FROM ({})", doubling(12)),
+        format!("SELECT max(length(x)) FROM ({})", replacing(6)),
+        "SELECT concat(record, record, record, record) || a.event_id FROM access_events a".to_owned(),
+        "SELECT a.event_id FROM access_events a, access_events b, access_events c".to_owned(),
+        "SELECT string_agg(a.record, ',') FROM access_events a, access_events b".to_owned(),
+        "SELECT array_agg(a.record) FROM access_events a, access_events b".to_owned(),
+        "SELECT a.event_id, sum(length(a.record)) OVER () FROM access_events a, access_events b".to_owned(),
+        "SELECT DISTINCT a.record || b.event_id FROM access_events a, access_events b".to_owned(),
+        "SELECT array_to_string(array_agg(event_id), rpad('x', 100)) FROM access_events".to_owned(),
+        format!("SELECT array_to_string(l, '{}') FROM (SELECT array_agg(a.event_id) l FROM access_events a), access_events", "-".repeat(4000)),
+        format!("SELECT to_char(occurred_at, '{}') FROM access_events", "%c".repeat(2000)),
+        "SELECT * FROM access_events a JOIN access_events b ON a.subject_id = b.subject_id".to_owned(),
+    ] {
+        stopped(session.sql(&query).await, &query);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_is_bounded() {
+    let (_world, session) = many().await;
+    let session = session.with_limits(Limits { time: Duration::from_millis(300), ..Limits::default() });
+    let endless = "SELECT count(*) FROM access_events a, access_events b, access_events c, access_events d \
+                   WHERE length(a.event_id || b.event_id || c.event_id || d.event_id) > 3";
+    let error = session.sql(endless).await.unwrap_err();
+    assert!(matches!(&error, SqlError::Limit(why) if why.contains("seconds")), "{error}");
+    // The session is none the worse for it.
+    assert_eq!(session.sql("SELECT 1 x").await.unwrap().rows(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_the_question_ends_the_query() {
+    let (_world, session) = many().await;
+    let endless = "SELECT count(*) FROM access_events a, access_events b, access_events c, access_events d \
+                   WHERE length(a.event_id || b.event_id || c.event_id || d.event_id) > 3";
+    // More than may run at once: if a dropped query went on, the last ones would never have their turn.
+    for _ in 0..8 {
+        let dropped = tokio::time::timeout(Duration::from_millis(50), session.sql(endless)).await;
+        assert!(dropped.is_err());
+    }
+    let answered = tokio::time::timeout(Duration::from_secs(20), session.sql("SELECT 1 x")).await;
+    assert_eq!(answered.unwrap().unwrap().rows(), 1);
+}
+
+#[tokio::test]
+async fn rows_are_bounded_and_said() {
+    let (_world, session) = many().await;
+    let session = session.with_limits(Limits { rows: 2999, ..Limits::default() });
+    let error = session.sql("SELECT event_id FROM access_events").await.unwrap_err();
+    assert_eq!(error.to_string(), "stopped: the answer has more than 2999 rows; narrow it, or add LIMIT");
+    assert_eq!(session.sql("SELECT event_id FROM access_events LIMIT 2999").await.unwrap().rows(), 2999);
+}
+
+#[tokio::test]
+async fn a_long_query_is_refused_by_its_length() {
+    let world = world::small().await;
+    let session = world.session().await;
+    let long = format!("SELECT 1 -- {}", "x".repeat(20_000));
+    assert!(matches!(session.sql(&long).await, Err(SqlError::Refused { .. })));
+    let deep = format!("SELECT {}1{}", "(".repeat(2000), ")".repeat(2000));
+    assert!(session.sql(&deep).await.is_err());
+    let wide = format!("SELECT event_id FROM access_events WHERE {}", vec!["source = 'x'"; 900].join(" OR "));
+    assert!(session.sql(&wide).await.is_ok());
+}

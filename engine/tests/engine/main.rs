@@ -1,0 +1,10 @@
+//! The engine from outside: a lake on disk, questions over it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod attacks;
+mod context;
+mod pruning;
+mod sessions;
+mod sql_files;
+mod traces;
+mod world;

@@ -1,0 +1,69 @@
+//! SQL cases as text: `sql/*.txt`. A case is a comment, a query, `----`, and what comes back as CSV (or `error: …`).
+//! With `INSYN_UPDATE=1` the files are rewritten with what came back.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use insyn_engine::output::{self, Format};
+use insyn_engine::session::{Limits, Session};
+
+use crate::world::{self, ZONE};
+
+#[tokio::test]
+async fn functions() {
+    run("functions", Limits::default()).await;
+}
+
+#[tokio::test]
+async fn tables() {
+    run("tables", Limits::default()).await;
+}
+
+#[tokio::test]
+async fn mistakes() {
+    run("mistakes", Limits::default()).await;
+}
+
+#[tokio::test]
+async fn denied_columns() {
+    let denied_columns = vec!["record".to_owned(), "user_name".to_owned()];
+    run("denied", Limits { denied_columns, ..Limits::default() }).await;
+}
+
+async fn run(name: &str, limits: Limits) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/engine/sql/{name}.txt"));
+    let written = std::fs::read_to_string(&path).unwrap();
+    let world = world::small().await;
+    let session = world.session().await.with_limits(limits);
+    let mut got = String::new();
+    let mut cases = 0;
+    for case in written.trim_end().split("\n\n") {
+        let (question, _) = case.split_once("\n----").unwrap_or((case, ""));
+        let query: String = question.lines().filter(|l| !l.starts_with('#')).collect::<Vec<_>>().join("\n");
+        if !got.is_empty() {
+            got.push('\n');
+        }
+        if query.trim().is_empty() {
+            writeln!(got, "{question}").unwrap();
+            continue;
+        }
+        cases += 1;
+        write!(got, "{question}\n----\n{}", answer(&session, &query).await).unwrap();
+    }
+    assert!(cases > 0, "{name} has no cases");
+    if std::env::var_os("INSYN_UPDATE").is_some() {
+        std::fs::write(&path, &got).unwrap();
+    }
+    assert_eq!(got, written, "{name}: INSYN_UPDATE=1 rewrites the file");
+}
+
+async fn answer(session: &Session, query: &str) -> String {
+    match session.sql(query).await {
+        Ok(answer) => {
+            let mut text = Vec::new();
+            output::write(Format::Csv, &answer.schema, &answer.batches, ZONE, &mut text).unwrap();
+            String::from_utf8(text).unwrap().replace("\r\n", "\n")
+        }
+        Err(e) => format!("error: {e}\n"),
+    }
+}

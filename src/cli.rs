@@ -1,0 +1,318 @@
+//! The arguments of every sub-command, in one place, so that `--help` is complete and the same everywhere.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Who looked in this record, and why?
+///
+/// Insyn reads the access logs of journal systems into one table, explains or flags every access, and shows it.
+/// Data goes to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+#[derive(Debug, Parser)]
+#[command(name = "insyn", version, propagate_version = true)]
+pub struct Arguments {
+    /// The configuration file; relative paths in it are relative to its folder.
+    #[arg(long, global = true, default_value = "insyn.toml", value_name = "FILE")]
+    pub config: PathBuf,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a small care world with its logs, read it, run the rules, and serve the pages.
+    Demo(Demo),
+    /// Write a commented insyn.toml.
+    Init {
+        /// The folder to write it in.
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Read the sources into the lake.
+    Ingest(Ingest),
+    /// Follow the sources, run the rules on schedule, and serve the API and the pages.
+    Serve,
+    /// Show who did what: a record's accesses, a user's accesses, or one event.
+    Trace(Trace),
+    /// Ask the lake in SQL; guarded and read-only.
+    Sql(Sql),
+    /// The rule pack: list, check, test and run it.
+    Rules(Rules),
+    /// What the rules found.
+    Findings(Findings),
+    /// The context tables: staff, units, care relations and so on.
+    Context(Context),
+    /// The log sources and how far they are read.
+    Sources(Sources),
+    /// The people who sign in.
+    User(User),
+    /// Access for programs.
+    Token(Token),
+    /// Say what is wrong with this installation.
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where the demo's files go; a second start goes on from what is there.
+    #[arg(long, default_value = "insyn-demo", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The port to serve on, on loopback [default: 8080, or the next free one].
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+    /// How many days of logs.
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=365))]
+    pub days: u32,
+    /// Stop when all is read and judged; serve nothing.
+    #[arg(long)]
+    pub no_serve: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Ingest {
+    /// Read every source to its end, commit, and exit.
+    #[arg(long, required = true)]
+    pub once: bool,
+    /// Print what was read as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Trace {
+    #[command(subcommand)]
+    pub of: TraceOf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TraceOf {
+    /// Who looked in this person's record.
+    Subject {
+        /// The person's number, in any usual form.
+        id: String,
+        #[command(flatten)]
+        options: TraceOptions,
+    },
+    /// What this user opened.
+    User {
+        /// The user's id, or one of their accounts.
+        id: String,
+        #[command(flatten)]
+        options: TraceOptions,
+    },
+    /// One event, with all its rows.
+    Event {
+        /// The event's id.
+        id: String,
+        /// The source that it belongs to.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        options: TraceOptions,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct TraceOptions {
+    /// Only these columns, separated by commas [default: all but `record`].
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub columns: Option<Vec<String>>,
+    /// Count Insyn's own looks too.
+    #[arg(long)]
+    pub own: bool,
+    /// Why you look; kept with the look.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// From this time (RFC 3339, or YYYY-MM-DD in the organisation's zone).
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// To this time, not included; a date means to the end of that day.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// At most so many rows [default: all].
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    #[command(flatten)]
+    pub format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub struct FormatOption {
+    /// How rows are written [default: table on a terminal, else ndjson].
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+    Ndjson,
+    Csv,
+    Arrow,
+    Parquet,
+}
+
+#[derive(Debug, Args)]
+pub struct Sql {
+    /// One SELECT statement.
+    pub query: String,
+    /// Why you ask; kept with the look.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Count Insyn's own looks too.
+    #[arg(long)]
+    pub own: bool,
+    #[command(flatten)]
+    pub format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub struct Rules {
+    #[command(subcommand)]
+    pub action: RulesAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RulesAction {
+    /// The rules of the pack.
+    List(FormatOption),
+    /// Lint the pack: names, languages, SQL, parameters, cases.
+    Check,
+    /// Run every rule's own cases.
+    Test,
+    /// Evaluate the rules.
+    Run {
+        /// From this time [default: all that is stored].
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// To this time, not included; a date means to the end of that day.
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// Say what would be found; keep nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Findings {
+    #[command(subcommand)]
+    pub action: FindingsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum FindingsAction {
+    /// List findings.
+    List(FindingsList),
+}
+
+#[derive(Debug, Args)]
+pub struct FindingsList {
+    /// Of this rule.
+    #[arg(long)]
+    pub rule: Option<String>,
+    /// Of this level: informational, low, medium, high, critical.
+    #[arg(long)]
+    pub level: Option<String>,
+    /// In this state: new, assigned, asked, decided, closed.
+    #[arg(long)]
+    pub status: Option<String>,
+    /// About this user.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// About this person's record.
+    #[arg(long)]
+    pub subject: Option<String>,
+    /// Whose last access is at or after this time.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Whose first access is before this time; a date means to the end of that day.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// At most so many rows [default: all].
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Why you look; kept with the look.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub struct Context {
+    #[command(subcommand)]
+    pub action: ContextAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ContextAction {
+    /// Read the context tables, all or none.
+    Load,
+    /// Rows, age and covered period of each table, by unit.
+    Status(FormatOption),
+}
+
+#[derive(Debug, Args)]
+pub struct Sources {
+    #[command(subcommand)]
+    pub action: SourcesAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SourcesAction {
+    /// How far each source is read.
+    Status(FormatOption),
+}
+
+#[derive(Debug, Args)]
+pub struct User {
+    #[command(subcommand)]
+    pub action: UserAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserAction {
+    /// Add a person; prints a first password and the second factor's address, once.
+    Create {
+        /// The name to sign in with.
+        #[arg(long)]
+        login: String,
+        /// The person's name.
+        #[arg(long)]
+        name: String,
+        /// dso, coordinator, reviewer, investigator, auditor or operator; may be given several times.
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+        /// A unit that a reviewer answers for; may be given several times.
+        #[arg(long = "unit")]
+        units: Vec<String>,
+        /// A controller whose records the person may see; may be given several times [default: all].
+        #[arg(long = "controller")]
+        controllers: Vec<String>,
+        /// The person's own user id in the logs, so that they never judge an access of their own.
+        #[arg(long)]
+        staff_user_id: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Token {
+    #[command(subcommand)]
+    pub action: TokenAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenAction {
+    /// Make a token for a program; shown once, stored hashed.
+    Create {
+        /// What the token is for.
+        #[arg(long)]
+        name: String,
+        /// The role that it acts in.
+        #[arg(long)]
+        role: String,
+    },
+}

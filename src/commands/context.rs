@@ -1,0 +1,32 @@
+//! `insyn context load|status`: what the organisation already knows of its people, units and care.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use insyn_engine::context;
+
+use crate::cli::{Context, ContextAction};
+use crate::house::House;
+use crate::print;
+
+pub async fn run(config: &Path, arguments: Context) -> anyhow::Result<ExitCode> {
+    let house = House::open(config).await?;
+    let zone = house.config.organisation.timezone;
+    match arguments.action {
+        ContextAction::Load => {
+            let folder = house.config.path(&house.config.context.dir);
+            let report = context::load(&house.lake, &folder, zone).await?;
+            for table in &report.tables {
+                eprintln!("{:<16} {:>9} rows", table.table, table.rows);
+            }
+            for note in &report.notes {
+                eprintln!("note: {note}");
+            }
+        }
+        ContextAction::Status(format) => {
+            let status = context::status(&house.lake).await?;
+            print::records(format.chosen(), &status, zone)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,15 @@
+//! One short file a sub-command.
+
+pub mod context;
+pub mod demo;
+pub mod doctor;
+pub mod findings;
+pub mod ingest;
+pub mod init;
+pub mod rules;
+pub mod serve;
+pub mod sources;
+pub mod sql;
+pub mod token;
+pub mod trace;
+pub mod user;

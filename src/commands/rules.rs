@@ -1,0 +1,119 @@
+//! `insyn rules list|check|test|run`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use insyn_rules::{FindingStore, Pack, RuleState, RunReport, Window};
+use serde::Serialize;
+
+use crate::cli::{Rules, RulesAction};
+use crate::config::{Config, ConfigError};
+use crate::house::{House, pack};
+use crate::print;
+
+pub async fn run(config: &Path, arguments: Rules) -> anyhow::Result<ExitCode> {
+    match arguments.action {
+        RulesAction::List(format) => list(&pack(own_folder(config)?.as_deref())?, format.chosen()),
+        RulesAction::Check => check(&pack(own_folder(config)?.as_deref())?).await,
+        RulesAction::Test => test(&pack(own_folder(config)?.as_deref())?).await,
+        RulesAction::Run { from, to, dry_run } => evaluate(config, from.as_deref(), to.as_deref(), dry_run).await,
+    }
+}
+
+/// The organisation's own folder of rules, where a configuration names one. Listing, checking and testing the pack need
+/// no installation, so a missing file is no fault here; a wrong one is.
+fn own_folder(config: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    if !config.exists() {
+        return Ok(None);
+    }
+    let config = Config::read(config)?;
+    Ok(config.rules.dir.as_deref().map(|dir| config.path(dir)))
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    rule_id: &'a str,
+    rule_version: u32,
+    level: &'a str,
+    status: &'a str,
+    title_sv: &'a str,
+    title_en: &'a str,
+    needs: &'a [String],
+}
+
+fn list(pack: &Pack, format: insyn_engine::output::Format) -> anyhow::Result<ExitCode> {
+    let lines: Vec<Line<'_>> = pack
+        .rules()
+        .iter()
+        .map(|rule| Line {
+            rule_id: &rule.id,
+            rule_version: rule.version,
+            level: rule.level.as_str(),
+            status: rule.status.as_str(),
+            title_sv: &rule.title.sv,
+            title_en: &rule.title.en,
+            needs: &rule.needs,
+        })
+        .collect();
+    print::records(format, &lines, chrono_tz::Europe::Stockholm)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn check(pack: &Pack) -> anyhow::Result<ExitCode> {
+    let problems = insyn_rules::check(pack).await;
+    for problem in &problems {
+        eprintln!("{}:{}:{}: {}", problem.file, problem.line, problem.column, problem.what);
+    }
+    eprintln!("{} rules, {} problems", pack.rules().len(), problems.len());
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn test(pack: &Pack) -> anyhow::Result<ExitCode> {
+    let report = insyn_rules::test(pack).await;
+    for rule in &report.rules {
+        for case in &rule.cases {
+            match &case.fault {
+                None => print::line(&format!("ok     {}: {}", rule.rule_id, case.name))?,
+                Some(fault) => print::line(&format!("WRONG  {}: {}: {fault}", rule.rule_id, case.name))?,
+            }
+        }
+    }
+    eprintln!("{} rules, {} cases passed, {} failed", report.rules.len(), report.passed(), report.failed());
+    Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn evaluate(file: &Path, from: Option<&str>, to: Option<&str>, dry_run: bool) -> anyhow::Result<ExitCode> {
+    let house = House::open(file).await?;
+    let organisation = &house.config.organisation;
+    let window = Window {
+        from: print::from_time(from, organisation.timezone)?,
+        to: print::to_time(to, organisation.timezone)?,
+    };
+    let db = house.db().await?;
+    let store = (!dry_run).then_some(&db as &dyn FindingStore);
+    let pack = house.pack()?;
+    let report = insyn_rules::run(&pack, &house.session(false).await?, organisation, window, store).await?;
+    tell(&report)?;
+    let failed = report.record.rules.iter().any(|rule| rule.state == RuleState::Failed);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Counts only: what a run says must not hold personal data.
+fn tell(report: &RunReport) -> anyhow::Result<()> {
+    for rule in &report.record.rules {
+        let state = match rule.state {
+            RuleState::Evaluated => format!("{} findings", rule.findings),
+            RuleState::NotEvaluated => "not evaluated".into(),
+            RuleState::Failed => "FAILED".into(),
+        };
+        let why = rule.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+        let units = rule.not_evaluated.iter().filter(|unit| unit.care_unit_id.is_some()).count();
+        let without = if units == 0 { String::new() } else { format!(" ({units} units not evaluated)") };
+        print::line(&format!("{:<28} {state}{without}{why}", rule.rule_id))?;
+    }
+    match &report.recorded {
+        Some(kept) => eprintln!("{} new findings, {} joined, {} unchanged", kept.new, kept.joined, kept.unchanged),
+        None => eprintln!("dry run: {} findings, none kept", report.findings.len()),
+    }
+    Ok(())
+}

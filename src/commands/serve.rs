@@ -1,0 +1,112 @@
+//! `insyn serve`: follows the sources, runs the rules on schedule, serves API and pages, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use insyn_api::{App, AppParts, DemoAccount};
+use insyn_engine::context;
+use insyn_review::Db;
+use insyn_rules::{Pack, Window};
+use tokio::sync::watch;
+
+use crate::house::House;
+
+/// How long the parts may take to end when told to.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+pub async fn run(config: &Path) -> anyhow::Result<ExitCode> {
+    let house = House::open(config).await?;
+    let stop = stop_on_signal()?;
+    serve(house, Vec::new(), stop, |address| eprintln!("serving on {address}; Ctrl-C ends it")).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Becomes true at the first Ctrl-C or SIGTERM; a second Ctrl-C ends the process at once.
+pub fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (sender, receiver) = watch::channel(false);
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        // Nobody may be listening any more; then there is nothing left to stop.
+        let _ = sender.send(true);
+        if interrupt.recv().await.is_some() {
+            std::process::exit(130);
+        }
+    });
+    Ok(receiver)
+}
+
+/// Everything that runs while pages are served. Ends when `stop` becomes true, or when one part fails.
+pub async fn serve(
+    house: House,
+    demo: Vec<DemoAccount>,
+    stop: watch::Receiver<bool>,
+    ready: impl FnOnce(SocketAddr),
+) -> anyhow::Result<()> {
+    let house = Arc::new(house);
+    let config = &house.config;
+    let db = house.db().await?;
+    let pack = Arc::new(house.pack()?);
+    let mut ingest = house.ingest().await?;
+    let api = config.api();
+    let app = App::new(AppParts {
+        db: db.clone(),
+        lake: house.lake.clone(),
+        organisation: config.organisation.clone(),
+        pack: Arc::clone(&pack),
+        sources: config.sources.clone(),
+        base: config.base.clone(),
+        spool: config.path(&config.spool.dir),
+        own: house.own_log()?,
+        demo,
+        secure: api.is_tls(),
+    });
+    let pages = async { insyn_api::serve(app, api, stop.clone(), ready).await.map_err(anyhow::Error::from) };
+    let follow = async { ingest.follow(stop.clone()).await.map_err(anyhow::Error::from) };
+    let judge = judge(&house, &pack, &db, stop.clone());
+    tokio::select! {
+        outcome = async { tokio::try_join!(pages, follow, judge) } => outcome.map(|_| ()),
+        () = overdue(stop.clone()) => bail!("some part did not end within {} seconds", STOP_WITHIN.as_secs()),
+    }
+}
+
+/// Runs the rules every so often; a run that fails is said and tried again at the next turn.
+async fn judge(house: &House, pack: &Pack, db: &Db, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let every = Duration::from_secs(60 * u64::from(house.config.rules.every_minutes.max(1)));
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            () = tokio::time::sleep(every) => {}
+        }
+        if let Err(error) = judge_once(house, pack, db).await {
+            tracing::error!("the scheduled run of the rules failed: {error:#}");
+        }
+    }
+}
+
+/// Loads the context tables as they lie now and runs every rule over all that is stored.
+pub async fn judge_once(house: &House, pack: &Pack, db: &Db) -> anyhow::Result<insyn_rules::RunReport> {
+    let organisation = &house.config.organisation;
+    let folder = house.config.path(&house.config.context.dir);
+    if folder.is_dir() {
+        context::load(&house.lake, &folder, organisation.timezone).await?;
+    }
+    let session = house.session(false).await?;
+    Ok(insyn_rules::run(pack, &session, organisation, Window::default(), Some(db)).await?)
+}
+
+async fn overdue(mut stop: watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(STOP_WITHIN).await;
+}

@@ -1,0 +1,19 @@
+//! `insyn sources status`: how far each source is read.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::cli::{Sources, SourcesAction};
+use crate::house::House;
+use crate::print;
+
+pub async fn run(config: &Path, arguments: Sources) -> anyhow::Result<ExitCode> {
+    let SourcesAction::Status(format) = arguments.action;
+    let house = House::open(config).await?;
+    let config = &house.config;
+    let spool = config.path(&config.spool.dir);
+    let status =
+        insyn_ingest::status::status(&house.lake, &config.organisation, &config.sources, &config.base, &spool).await?;
+    print::records(format.chosen(), &status, config.organisation.timezone)?;
+    Ok(ExitCode::SUCCESS)
+}

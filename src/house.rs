@@ -1,0 +1,134 @@
+//! An installation, opened: the rooms that a command needs, wired to each other.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use arrow::array::{AsArray, RecordBatch};
+use insyn_engine::lake::Lake;
+use insyn_engine::session::{Scope, Session};
+use insyn_ingest::Ingest;
+use insyn_ingest::spool::{Look, OwnLog};
+use insyn_review::Db;
+use insyn_rules::Pack;
+
+use crate::config::Config;
+
+/// The configuration and the lake; everything else is opened when asked for.
+pub struct House {
+    pub config: Config,
+    pub lake: Lake,
+}
+
+impl House {
+    pub async fn open(file: &Path) -> anyhow::Result<House> {
+        Self::of(Config::read(file)?).await
+    }
+
+    pub async fn of(config: Config) -> anyhow::Result<House> {
+        let lake = Lake::open(&config.lake.url, &config.base).await.context("the lake cannot be opened")?;
+        Ok(House { config, lake })
+    }
+
+    pub async fn ingest(&self) -> anyhow::Result<Ingest> {
+        let config = &self.config;
+        let spool = config.path(&config.spool.dir);
+        Ok(Ingest::open(self.lake.clone(), &config.organisation, &config.sources, &config.base, &spool).await?)
+    }
+
+    /// A session over what is stored now; Insyn's own looks are left out of `access_events` unless asked for.
+    pub async fn session(&self, own: bool) -> anyhow::Result<Session> {
+        let session = Session::open(&self.lake, self.config.organisation.timezone, Scope::All).await?;
+        if own { Ok(session) } else { Ok(session.without_own()?) }
+    }
+
+    pub async fn db(&self) -> anyhow::Result<Db> {
+        Db::open(&self.config.state.url, &self.config.base).await.context("the workflow database cannot be opened")
+    }
+
+    pub fn pack(&self) -> anyhow::Result<Pack> {
+        pack(self.config.rules.dir.as_deref().map(|dir| self.config.path(dir)).as_deref())
+    }
+
+    pub fn own_log(&self) -> anyhow::Result<OwnLog> {
+        OwnLog::open(&self.config.path(&self.config.spool.dir)).context("the spool cannot be opened")
+    }
+
+    /// Refuses what this installation has switched off, before anything is read.
+    pub fn may_show_personal_data(&self, reason: Option<&str>) -> anyhow::Result<()> {
+        if !self.config.commands.personal_data {
+            bail!("commands show no personal data here ([commands] personal_data = false); use the pages");
+        }
+        if self.config.commands.require_reason && reason.is_none_or(|reason| reason.trim().is_empty()) {
+            bail!("say why you look: --reason ([commands] require_reason = true)");
+        }
+        Ok(())
+    }
+
+    /// Writes down, before the answer leaves, that somebody looked by a command, and at whom.
+    pub async fn looked(&self, what: CommandLook) -> anyhow::Result<()> {
+        let look = Look {
+            user_id: os_account(),
+            user_name: None,
+            user_role: "command".into(),
+            activity: what.activity.into(),
+            reason: what.reason,
+            case: None,
+            query: what.query,
+            client_address: None,
+            outcome: "success",
+            subjects: what.subjects,
+            rows: what.rows,
+        };
+        self.own_log()?.record(&look).await.context("the look cannot be written down, so nothing is shown")?;
+        Ok(())
+    }
+}
+
+/// A look by a command.
+pub struct CommandLook {
+    pub activity: &'static str,
+    pub reason: Option<String>,
+    pub query: Option<String>,
+    pub subjects: Vec<String>,
+    pub rows: u64,
+}
+
+/// Our pack, and the organisation's own beside it.
+pub fn pack(own: Option<&Path>) -> anyhow::Result<Pack> {
+    let pack = Pack::builtin().context("the rule pack cannot be read")?;
+    match own {
+        Some(folder) => Ok(pack.beside(folder)?),
+        None => Ok(pack),
+    }
+}
+
+/// The account of the operating system that runs the command, as evidence of who looked.
+pub fn os_account() -> String {
+    let uid = std::fs::metadata("/proc/self").map(|data| std::os::unix::fs::MetadataExt::uid(&data)).ok();
+    let named = uid.and_then(|uid| {
+        let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+        passwd.lines().find_map(|line| {
+            let mut parts = line.split(':');
+            let (name, found) = (parts.next()?, parts.nth(1)?);
+            (found.parse() == Ok(uid)).then(|| name.to_owned())
+        })
+    });
+    match (named, uid) {
+        (Some(name), _) => format!("os:{name}"),
+        (None, Some(uid)) => format!("os:uid-{uid}"),
+        (None, None) => std::env::var("USER").map_or_else(|_| "os:unknown".into(), |user| format!("os:{user}")),
+    }
+}
+
+/// Whose records a table names, each once.
+pub fn subjects_in(batches: &[RecordBatch]) -> Vec<String> {
+    let mut subjects = BTreeSet::new();
+    for batch in batches {
+        let Some(column) = batch.column_by_name("subject_id").and_then(|column| column.as_string_opt::<i32>()) else {
+            continue;
+        };
+        subjects.extend(column.iter().flatten().map(str::to_owned));
+    }
+    subjects.into_iter().collect()
+}

@@ -1,0 +1,61 @@
+//! The `insyn` command: reads its arguments and its configuration, opens the rooms a sub-command needs, and runs it.
+//!
+//! Exit status: 0 done; 1 failed; 2 wrong usage or configuration. Data goes to stdout, everything else to stderr.
+
+mod cli;
+mod commands;
+mod config;
+mod house;
+mod print;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Arguments, Command};
+use crate::config::ConfigError;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(8 << 20).build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("the runtime cannot start")),
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config = arguments.config;
+    match arguments.command {
+        Command::Demo(demo) => commands::demo::run(demo).await,
+        Command::Init { dir } => commands::init::run(&dir),
+        Command::Ingest(ingest) => commands::ingest::run(&config, ingest).await,
+        Command::Serve => commands::serve::run(&config).await,
+        Command::Trace(trace) => commands::trace::run(&config, trace).await,
+        Command::Sql(sql) => commands::sql::run(&config, sql).await,
+        Command::Rules(rules) => commands::rules::run(&config, rules).await,
+        Command::Findings(findings) => commands::findings::run(&config, findings).await,
+        Command::Context(context) => commands::context::run(&config, context).await,
+        Command::Sources(sources) => commands::sources::run(&config, sources).await,
+        Command::User(user) => commands::user::run(&config, user).await,
+        Command::Token(token) => commands::token::run(&config, token).await,
+        Command::Doctor => commands::doctor::run(&config).await,
+    }
+}
+
+/// One sentence for people; wrong configuration has an exit status of its own.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("insyn: {}", print::sentence(error));
+    let usage = error.chain().any(|cause| cause.downcast_ref::<ConfigError>().is_some_and(ConfigError::is_usage));
+    ExitCode::from(if usage { 2 } else { 1 })
+}
+
+fn start_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("INSYN_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

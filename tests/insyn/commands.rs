@@ -1,0 +1,198 @@
+//! Each command with good input, with none and with bad.
+
+use crate::house::{House, audit_event, finish, insyn};
+
+const ANNA: &str = "191212121212";
+
+fn house_with_three_looks() -> House {
+    let house = House::new();
+    for (id, at, user) in [
+        ("e1", "2026-03-02T08:00:00+01:00", "SE1-1"),
+        ("e2", "2026-03-02T08:10:00+01:00", "SE1-1"),
+        ("e3", "2026-03-05T23:30:00+01:00", "SE1-2"),
+    ] {
+        house.append("logs/journal/a.ndjson", audit_event(id, at, user, ANNA).as_bytes());
+    }
+    assert_eq!(house.ingest()["events"], 3);
+    house
+}
+
+#[test]
+fn a_record_is_traced_in_every_form_of_its_number_and_in_every_format() {
+    let house = house_with_three_looks();
+    for form in ["191212121212", "19121212-1212", "121212+1212"] {
+        assert_eq!(house.rows(&["trace", "subject", form]).len(), 3, "{form}");
+    }
+    let ndjson = house.ok(&["trace", "subject", ANNA, "--format", "ndjson", "--columns", "event_id,occurred_at"]);
+    assert_eq!(
+        ndjson.lines().next().unwrap(),
+        r#"{"event_id":"e1","occurred_at":"2026-03-02T07:00:00Z"}"#
+    );
+    let csv = house.ok(&["trace", "subject", ANNA, "--format", "csv", "--columns", "event_id,occurred_at"]);
+    assert_eq!(csv.lines().nth(1).unwrap(), "e1,2026-03-02T07:00:00Z");
+    let table = house.ok(&["trace", "subject", ANNA, "--format", "table", "--columns", "event_id,occurred_at"]);
+    assert!(table.contains("2026-03-02 08:00:00"), "a table shows local time:\n{table}");
+    assert_eq!(house.ok(&["trace", "subject", ANNA]).lines().count(), 3, "NDJSON when stdout is no terminal");
+}
+
+#[test]
+fn periods_and_limits_hold() {
+    let house = house_with_three_looks();
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let rows = house.rows(&[&["trace", "subject", ANNA], arguments].concat());
+        rows.iter().map(|row| row["event_id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&["--from", "2026-03-03"]), ["e3"]);
+    assert_eq!(ids(&["--from", "2026-03-05", "--to", "2026-03-05"]), ["e3"], "a date is a whole local day");
+    assert_eq!(ids(&["--to", "2026-03-02T07:10:00Z"]), ["e1"], "the end is not included");
+    assert_eq!(ids(&["--limit", "2"]), ["e1", "e2"]);
+    let users = house.rows(&["trace", "user", "SE1-2"]);
+    assert_eq!(users.len(), 1);
+    assert_eq!(house.rows(&["trace", "event", "e2", "--source", "journal"]).len(), 1);
+    assert_eq!(house.rows(&["trace", "event", "e2", "--source", "omsorg"]).len(), 0);
+}
+
+#[test]
+fn whoever_looks_by_command_is_seen() {
+    let house = house_with_three_looks();
+    house.ok(&["trace", "subject", ANNA, "--reason", "anmälan 7"]);
+    house.ingest();
+    assert_eq!(house.rows(&["trace", "subject", ANNA]).len(), 3, "own looks are left out unless asked for");
+    house.ingest();
+    let rows = house.rows(&["trace", "subject", ANNA, "--own"]);
+    let own: Vec<_> = rows.iter().filter(|row| row["source"] == "insyn").collect();
+    assert_eq!(own.len(), 2);
+    assert_eq!(own[0]["subject_id"], ANNA);
+    assert!(own[0]["user_id"].as_str().unwrap().starts_with("os:"));
+    assert!(own[0].to_string().contains("anmälan 7"), "the reason is kept: {}", own[0]);
+}
+
+#[test]
+fn showing_personal_data_by_command_can_be_switched_off() {
+    let house = house_with_three_looks();
+    house.append("insyn.toml", b"\n[commands]\npersonal_data = false\n");
+    for arguments in [
+        vec!["trace", "subject", ANNA],
+        vec!["sql", "SELECT subject_id FROM access_events"],
+        vec!["findings", "list"],
+    ] {
+        let run = house.run(&arguments);
+        assert_eq!(run.code, Some(1), "{arguments:?}");
+        assert!(run.stdout.is_empty() && run.stderr.contains("personal_data"), "{}", run.stderr);
+    }
+    assert!(!house.ok(&["sources", "status"]).is_empty());
+}
+
+#[test]
+fn sql_reads_and_only_reads() {
+    let house = house_with_three_looks();
+    let rows = house.rows(&["sql", "SELECT user_id, count(*) AS n FROM access_events GROUP BY user_id ORDER BY user_id"]);
+    assert_eq!((&rows[0]["user_id"], &rows[0]["n"]), (&"SE1-1".into(), &2.into()));
+    for query in [
+        "DROP TABLE access_events",
+        "COPY access_events TO 'x.csv'",
+        "SET datafusion.execution.batch_size = 1",
+        "CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT 1; SELECT 2",
+        "SELECT repeat('x', 1000000000)",
+    ] {
+        let run = house.run(&["sql", query]);
+        assert_eq!(run.code, Some(1), "{query}: {}", run.stdout);
+        assert!(run.stdout.is_empty() && run.stderr.lines().count() == 1, "{query}: {}", run.stderr);
+    }
+    let run = house.run(&["sql", "SELECT user_idd FROM access_events"]);
+    assert!(run.stderr.contains("user_id"), "the nearest name is offered: {}", run.stderr);
+}
+
+#[test]
+fn sources_tell_how_far_they_are_read() {
+    let house = house_with_three_looks();
+    house.append("logs/journal/a.ndjson", audit_event("e4", "2026-03-06T08:00:00+01:00", "SE1-1", ANNA).as_bytes());
+    let rows = house.rows(&["sources", "status"]);
+    let journal = rows.iter().find(|row| row["name"] == "journal").unwrap();
+    assert_eq!(journal["events"], 3);
+    assert_eq!(journal["last_event"], "2026-03-05T22:30:00Z");
+    assert!(journal["bytes_behind"].as_i64().unwrap() > 0);
+    house.ingest();
+    let rows = house.rows(&["sources", "status"]);
+    assert_eq!(rows.iter().find(|row| row["name"] == "journal").unwrap()["bytes_behind"], 0);
+}
+
+#[test]
+fn context_is_loaded_whole_or_not_at_all() {
+    let house = house_with_three_looks();
+    house.write("context/units.csv", b"care_unit_id,name,care_provider_id,care_provider_name\nU1,Ward 1,P1,Region\n");
+    house.ok(&["context", "load"]);
+    assert_eq!(house.rows(&["sql", "SELECT name FROM units"])[0]["name"], "Ward 1");
+    house.write("context/units.csv", b"care_unit_id,name,care_provider_id,care_provider_name\nU1,Ward 2,P1,Region\n");
+    house.write(
+        "context/care_relations.csv",
+        b"subject_id,care_unit_id,user_id,kind,valid_from,valid_to\n191212121212,U1,,visit,sometime,\n",
+    );
+    let run = house.run(&["context", "load"]);
+    assert_eq!(run.code, Some(1));
+    for part in ["care_relations.csv", "2", "valid_from"] {
+        assert!(run.stderr.contains(part), "{part} is missing in: {}", run.stderr);
+    }
+    assert!(!run.stderr.contains("sometime"), "the value is not shown");
+    assert_eq!(house.rows(&["sql", "SELECT name FROM units"])[0]["name"], "Ward 1", "the earlier load stands");
+}
+
+#[test]
+fn the_pack_is_listed_checked_and_tested_without_an_installation() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = insyn(folder.path());
+        command.args(arguments);
+        finish(command)
+    };
+    let list = run(&["rules", "list", "--format", "json"]);
+    let rules: Vec<serde_json::Value> = serde_json::from_str(&list.stdout).expect("rules");
+    assert!(rules.len() >= 8);
+    for command in ["check", "test"] {
+        let done = run(&["rules", command]);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn rules_run_and_findings_are_listed_and_running_again_changes_nothing() {
+    let house = house_with_three_looks();
+    house.write("context/staff.csv", format!("user_id,person_id,name,title,address,postcode,employed_from,employed_to\nSE1-1,{ANNA},Anna Berg,Sjuksköterska,,,2020-01-01,\n").as_bytes());
+    house.ok(&["context", "load"]);
+    house.ok(&["rules", "run", "--dry-run"]);
+    assert!(house.rows(&["findings", "list"]).is_empty(), "a dry run keeps nothing");
+    house.ok(&["rules", "run"]);
+    let findings = house.rows(&["findings", "list", "--user", "SE1-1"]);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0]["subject_id"], ANNA);
+    assert_eq!(findings[0]["event_count"], 2);
+    assert_eq!(findings[0]["status"], "new");
+    assert_eq!(findings[0]["event_ids"], serde_json::json!(["e1", "e2"]));
+    house.ok(&["rules", "run"]);
+    assert_eq!(house.rows(&["findings", "list", "--user", "SE1-1"]), findings);
+    let seen = house.rows(&["sql", "SELECT rule_id, event_count FROM findings WHERE user_id = 'SE1-1'"]);
+    assert_eq!(seen[0]["event_count"], 2);
+}
+
+#[test]
+fn help_is_complete() {
+    let house = House::new();
+    let help = house.ok(&["--help"]);
+    for command in ["demo", "init", "ingest", "serve", "trace", "sql", "rules", "findings", "context", "sources", "token", "doctor"] {
+        assert!(help.contains(command), "{command}");
+        house.ok(&[command, "--help"]);
+    }
+}
+
+#[test]
+fn what_init_writes_is_a_valid_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, code) in [(vec!["init"], 0), (vec!["init"], 1), (vec!["ingest", "--once"], 0), (vec!["doctor"], 0)] {
+        let mut command = insyn(folder.path());
+        command.args(&arguments);
+        let run = finish(command);
+        assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.stderr);
+    }
+}

@@ -116,6 +116,21 @@ impl Session {
         Ok(self)
     }
 
+    /// Without Insyn's own looks in `access_events`: counts are of the journal systems' logs unless asked otherwise.
+    ///
+    /// # Errors
+    /// None that a caller can cause: the table is there.
+    pub fn without_own(self) -> Result<Self, EngineError> {
+        let name = TableReference::bare(Table::AccessEvents.name());
+        if let Some(events) = self.context.deregister_table(name.clone())? {
+            let plan = LogicalPlanBuilder::scan(Table::AccessEvents.name(), provider_as_source(events), None)?
+                .filter(col("source").not_eq(lit(OWN_SOURCE)))?
+                .build()?;
+            self.context.register_table(name, Arc::new(ViewTable::new(plan, None)))?;
+        }
+        Ok(self)
+    }
+
     /// With other limits for [`Session::sql`].
     pub fn with_limits(self, limits: Limits) -> Self {
         Session { limits, ..self }

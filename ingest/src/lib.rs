@@ -1,1 +1,25 @@
+//! The way in: log files are found, recognised, read from where reading stopped, and handed to the lake.
+//!
+//! Promises: a file is recognised by what it holds, not where it lies, so that a renamed or compressed file is read
+//! once; every record lands once, as rows of `access_events` or in `quarantine`, or a row in `gaps` says what could not
+//! be had; how far a source is read is part of the commit that stores its rows, so that a crash at any moment changes
+//! nothing. Insyn's own looks ([`spool::OwnLog`]) are a log like any other.
+//!
+//! Must not know: rules, pages, findings; Delta and DataFusion (the lake's own words are enough).
 
+mod anchor;
+mod config;
+mod error;
+mod identify;
+mod once;
+mod reader;
+mod scan;
+pub mod spool;
+mod state;
+pub mod status;
+mod stream;
+
+pub use config::{Copies, Delivery, LegalArea, SOURCE_KEYS, SourceConfig, SourceFault};
+pub use error::IngestError;
+pub use insyn_formats::{FormatConfig, FormatName, nearest};
+pub use once::{Ingest, Progress, Report, SourceReport};

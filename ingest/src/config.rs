@@ -1,0 +1,162 @@
+//! `[[source]]`: one log, where it lies and how it reads.
+
+use chrono_tz::Tz;
+use insyn_formats::{Format, FormatConfig};
+use serde::Deserialize;
+
+/// Which law asks for the log, and so which fields it must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LegalArea {
+    /// Patientdatalagen.
+    HealthCare,
+    /// Socialtjänstlagen and its register law.
+    SocialServices,
+    /// Sammanhållen vård- och omsorgsdokumentation.
+    SharedRecords,
+    /// The medical part of pupil health.
+    PupilHealth,
+    /// Any other.
+    #[default]
+    Other,
+}
+
+/// How the files come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// A log that grows.
+    #[default]
+    Stream,
+    /// Files that each state a whole period and may overlap.
+    Export,
+}
+
+/// What to do with a second path that holds what another path holds, when both stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Copies {
+    /// It is a log of its own: identical rows are evidence.
+    #[default]
+    Read,
+    /// It is the same log.
+    Skip,
+}
+
+/// One log source, as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SourceConfig {
+    /// Its name, in every row. Letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// Personuppgiftsansvarig: whose information it is; the organisation when not given.
+    #[serde(default)]
+    pub controller: Option<String>,
+    /// Which law asks for it.
+    #[serde(default)]
+    pub legal_area: LegalArea,
+    /// Whether files grow or each state a period.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// Globs, relative to the folder of the configuration. `**` goes through folders.
+    pub path: Vec<String>,
+    /// What to do with copies.
+    #[serde(default)]
+    pub copies: Copies,
+    /// How its records are read.
+    #[serde(flatten)]
+    pub format: FormatConfig,
+}
+
+/// Every key that a `[[source]]` may have.
+pub const SOURCE_KEYS: &[&str] = &[
+    "name",
+    "controller",
+    "legal_area",
+    "delivery",
+    "path",
+    "copies",
+    "format",
+    "encoding",
+    "delimiter",
+    "quote",
+    "skip_lines",
+    "columns",
+    "time_format",
+    "pattern",
+    "start_pattern",
+    "constants",
+    "fields",
+    "values",
+];
+
+/// What is wrong with one key of a source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: found {found}, expected {expected}")]
+pub struct SourceFault {
+    /// The key, below `[[source]]`.
+    pub key: String,
+    /// What it holds.
+    pub found: String,
+    /// What it should hold.
+    pub expected: String,
+}
+
+impl SourceConfig {
+    /// Checks what serde cannot.
+    ///
+    /// # Errors
+    /// The first key that is wrong.
+    pub fn check(&self) -> Result<(), SourceFault> {
+        let fault = |key: &str, found: String, expected: &str| {
+            Err(SourceFault { key: key.into(), found, expected: expected.into() })
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.name.is_empty() || !self.name.chars().all(plain) {
+            return fault("name", format!("\"{}\"", self.name), "letters, digits, `-`, `_` and `.`");
+        }
+        if self.name == crate::spool::SOURCE {
+            return fault("name", format!("\"{}\"", self.name), "another name: that one is Insyn's own log");
+        }
+        if self.path.is_empty() {
+            return fault("path", "no path".into(), "at least one glob");
+        }
+        for glob in &self.path {
+            if let Err(error) = glob::Pattern::new(glob) {
+                return fault("path", format!("\"{glob}\" ({})", error.msg), "a glob");
+            }
+        }
+        // The zone has no part in what can be wrong with a configuration.
+        match Format::compile(&self.format, Tz::UTC) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(SourceFault { key: error.key, found: error.found, expected: error.expected }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_the_format_are_keys_of_the_source() {
+        for key in FormatConfig::known_keys() {
+            assert!(SOURCE_KEYS.contains(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_source_names_the_key_that_is_wrong() {
+        let cases = [
+            ("name = \"a b\"\npath = [\"x\"]\nformat = \"json\"", "name"),
+            ("name = \"insyn\"\npath = [\"x\"]\nformat = \"fhir-audit-event\"", "name"),
+            ("name = \"a\"\npath = []\nformat = \"fhir-audit-event\"", "path"),
+            ("name = \"a\"\npath = [\"x/***\"]\nformat = \"fhir-audit-event\"", "path"),
+            ("name = \"a\"\npath = [\"x\"]\nformat = \"pattern\"\npattern = \"(\"", "pattern"),
+        ];
+        for (text, key) in cases {
+            let source: SourceConfig = toml::from_str(text).unwrap();
+            assert_eq!(source.check().unwrap_err().key, key, "{text}");
+        }
+    }
+}

@@ -171,7 +171,11 @@ impl Document<'_> {
         for (key, _) in table.iter() {
             let name: &str = key.get_ref();
             if !SECTIONS.contains(&name) {
-                return Err(self.key(key.span(), name, format!("no such section; {}", meant(name, SECTIONS))));
+                return Err(self.key(
+                    key.span(),
+                    name,
+                    format!("no such section; {}", meant(name, SECTIONS)),
+                ));
             }
         }
         Ok(())
@@ -202,7 +206,11 @@ impl Document<'_> {
     fn sources(&self, table: &DeTable<'_>) -> Result<Vec<SourceConfig>, ConfigError> {
         let Some(list) = table.get("source") else { return Ok(Vec::new()) };
         let Some(items) = list.get_ref().as_array() else {
-            return Err(self.key(list.span(), "source", "found one table, expected a list: [[source]]".into()));
+            return Err(self.key(
+                list.span(),
+                "source",
+                "found one table, expected a list: [[source]]".into(),
+            ));
         };
         let mut names = BTreeSet::new();
         let mut sources = Vec::new();
@@ -222,7 +230,12 @@ impl Document<'_> {
         Ok(sources)
     }
 
-    fn known_keys(&self, name: &str, value: &Spanned<DeValue<'_>>, known: &[&str]) -> Result<(), ConfigError> {
+    fn known_keys(
+        &self,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        known: &[&str],
+    ) -> Result<(), ConfigError> {
         let Some(table) = value.get_ref().as_table() else { return Ok(()) };
         for (key, _) in table.iter() {
             let found: &str = key.get_ref();
@@ -234,7 +247,11 @@ impl Document<'_> {
         Ok(())
     }
 
-    fn section<T: DeserializeOwned>(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<T, ConfigError> {
+    fn section<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<T, ConfigError> {
         let attempt = |value: Spanned<DeValue<'_>>| T::deserialize(toml::de::ValueDeserializer::from(value));
         let Err(error) = attempt(value.clone()) else {
             return attempt(value.clone()).map_err(|error| self.syntax(&error));
@@ -305,7 +322,7 @@ fn sentence(message: &str) -> String {
 }
 
 fn meant(found: &str, known: &[&str]) -> String {
-    match insyn_ingest::nearest(found, known) {
+    match insyn_ingest::nearest(found, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("expected one of {}", known.join(", ")),
     }
@@ -330,14 +347,26 @@ mod tests {
     fn every_fault_names_its_place() {
         let head = "[organisation]\nid = \"SE1\"\nname = \"E\"\n";
         let cases = [
-            ("[organisation]\nid = 7\nname = \"E\"\n", "/insyn.toml:2: key `organisation.id`: found integer `7`"),
+            (
+                "[organisation]\nid = 7\nname = \"E\"\n",
+                "/insyn.toml:2: key `organisation.id`: found integer `7`",
+            ),
             ("[organisation]\nid = \"SE1\"\n", "/insyn.toml:1: key `organisation`: found no key `name`"),
             ("[organisation\n", "/insyn.toml:1:"),
             ("[lake]\nurl = \"x\"\n", "found no section [organisation]"),
-            (&format!("{head}[lakes]\nurl = \"x\"\n"), "/insyn.toml:4: key `lakes`: no such section; did you mean `lake`?"),
+            (
+                &format!("{head}[lakes]\nurl = \"x\"\n"),
+                "/insyn.toml:4: key `lakes`: no such section; did you mean `lake`?",
+            ),
             (&format!("{head}[lake]\nurl = \"x\"\nuri = \"y\"\n"), "/insyn.toml:6: key `lake.uri`"),
-            (&format!("{head}[[source]]\nname = \"a\"\nfromat = \"json\"\n"), "/insyn.toml:6: key `source.fromat`: no such key; did you mean `format`?"),
-            (&format!("{head}[[source]]\nname = \"a\"\nformat = \"jsn\"\npath = []\n"), "/insyn.toml:6: key `source.format`"),
+            (
+                &format!("{head}[[source]]\nname = \"a\"\nfromat = \"json\"\n"),
+                "/insyn.toml:6: key `source.fromat`: no such key; did you mean `format`?",
+            ),
+            (
+                &format!("{head}[[source]]\nname = \"a\"\nformat = \"jsn\"\npath = []\n"),
+                "/insyn.toml:6: key `source.format`",
+            ),
         ];
         for (text, expected) in cases {
             let found = fault(text);

@@ -33,7 +33,8 @@ impl House {
     pub async fn ingest(&self) -> anyhow::Result<Ingest> {
         let config = &self.config;
         let spool = config.path(&config.spool.dir);
-        Ok(Ingest::open(self.lake.clone(), &config.organisation, &config.sources, &config.base, &spool).await?)
+        Ok(Ingest::open(self.lake.clone(), &config.organisation, &config.sources, &config.base, &spool)
+            .await?)
     }
 
     /// A session over what is stored now; Insyn's own looks are left out of `access_events` unless asked for.
@@ -43,7 +44,9 @@ impl House {
     }
 
     pub async fn db(&self) -> anyhow::Result<Db> {
-        Db::open(&self.config.state.url, &self.config.base).await.context("the workflow database cannot be opened")
+        Db::open(&self.config.state.url, &self.config.base)
+            .await
+            .context("the workflow database cannot be opened")
     }
 
     pub fn pack(&self) -> anyhow::Result<Pack> {
@@ -80,7 +83,10 @@ impl House {
             subjects: what.subjects,
             rows: what.rows,
         };
-        self.own_log()?.record(&look).await.context("the look cannot be written down, so nothing is shown")?;
+        self.own_log()?
+            .record(&look)
+            .await
+            .context("the look cannot be written down, so nothing is shown")?;
         Ok(())
     }
 }
@@ -96,11 +102,11 @@ pub struct CommandLook {
 
 /// Our pack, and the organisation's own beside it.
 pub fn pack(own: Option<&Path>) -> anyhow::Result<Pack> {
-    let pack = Pack::builtin().context("the rule pack cannot be read")?;
-    match own {
-        Some(folder) => Ok(pack.beside(folder)?),
-        None => Ok(pack),
-    }
+    let pack = match own {
+        Some(folder) => Pack::load(folder),
+        None => Pack::builtin(),
+    };
+    pack.context("the rule pack cannot be read")
 }
 
 /// The account of the operating system that runs the command, as evidence of who looked.
@@ -117,7 +123,9 @@ pub fn os_account() -> String {
     match (named, uid) {
         (Some(name), _) => format!("os:{name}"),
         (None, Some(uid)) => format!("os:uid-{uid}"),
-        (None, None) => std::env::var("USER").map_or_else(|_| "os:unknown".into(), |user| format!("os:{user}")),
+        (None, None) => {
+            std::env::var("USER").map_or_else(|_| "os:unknown".into(), |user| format!("os:{user}"))
+        }
     }
 }
 
@@ -125,7 +133,9 @@ pub fn os_account() -> String {
 pub fn subjects_in(batches: &[RecordBatch]) -> Vec<String> {
     let mut subjects = BTreeSet::new();
     for batch in batches {
-        let Some(column) = batch.column_by_name("subject_id").and_then(|column| column.as_string_opt::<i32>()) else {
+        let Some(column) =
+            batch.column_by_name("subject_id").and_then(|column| column.as_string_opt::<i32>())
+        else {
             continue;
         };
         subjects.extend(column.iter().flatten().map(str::to_owned));

@@ -18,10 +18,11 @@ use crate::config::ConfigError;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_log();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(8 << 20).build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::new(error).context("the runtime cannot start")),
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(8 << 20).build() {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&anyhow::Error::new(error).context("the runtime cannot start")),
+        };
     match runtime.block_on(run(arguments)) {
         Ok(code) => code,
         Err(error) => failed(&error),
@@ -50,7 +51,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// One sentence for people; wrong configuration has an exit status of its own.
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("insyn: {}", print::sentence(error));
-    let usage = error.chain().any(|cause| cause.downcast_ref::<ConfigError>().is_some_and(ConfigError::is_usage));
+    let usage =
+        error.chain().any(|cause| cause.downcast_ref::<ConfigError>().is_some_and(ConfigError::is_usage));
     ExitCode::from(if usage { 2 } else { 1 })
 }
 

@@ -31,7 +31,12 @@ impl FormatOption {
 }
 
 /// Writes rows to stdout. A reader that closes its end early is no failure.
-pub fn rows(format: output::Format, schema: &SchemaRef, batches: &[RecordBatch], zone: Tz) -> anyhow::Result<()> {
+pub fn rows(
+    format: output::Format,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    zone: Tz,
+) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
     output::write(format, schema, batches, zone, &mut bytes)?;
     to_stdout(&bytes)
@@ -57,10 +62,12 @@ fn to_stdout(bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 fn table_of<T: Serialize>(records: &[T]) -> anyhow::Result<(SchemaRef, RecordBatch)> {
-    let values: Vec<serde_json::Value> = records.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+    let values: Vec<serde_json::Value> =
+        records.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
     let schema = arrow::json::reader::infer_json_schema_from_iterator(values.iter().map(Ok))?;
     // The inferred order is alphabetical; people expect the order that the record states.
-    let order: Vec<&String> = values.iter().filter_map(|value| value.as_object()).flat_map(|map| map.keys()).collect();
+    let order: Vec<&String> =
+        values.iter().filter_map(|value| value.as_object()).flat_map(|map| map.keys()).collect();
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
     fields.sort_by_key(|field| order.iter().position(|name| *name == field.name()));
     let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::new(fields));
@@ -105,7 +112,8 @@ fn instant(text: &str, zone: Tz, days_later: u64) -> anyhow::Result<i64> {
     let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") else {
         bail!("found \"{text}\", expected RFC 3339 (2026-08-31T05:07:37Z) or a date (2026-08-31)");
     };
-    let day = date.checked_add_days(Days::new(days_later)).ok_or_else(|| anyhow!("{text} lies too far off"))?;
+    let day =
+        date.checked_add_days(Days::new(days_later)).ok_or_else(|| anyhow!("{text} lies too far off"))?;
     let midnight = zone.from_local_datetime(&day.and_time(NaiveTime::MIN)).earliest();
     let midnight = midnight.ok_or_else(|| anyhow!("{text} has no midnight in {zone}"))?;
     Ok(midnight.timestamp_micros())
@@ -120,7 +128,8 @@ mod tests {
     fn a_date_is_a_whole_local_day() {
         let zone = Tz::Europe__Stockholm;
         let day = |from: &str, to: &str| {
-            (to_time(Some(to), zone).unwrap().unwrap() - from_time(Some(from), zone).unwrap().unwrap()) / 3_600_000_000
+            (to_time(Some(to), zone).unwrap().unwrap() - from_time(Some(from), zone).unwrap().unwrap())
+                / 3_600_000_000
         };
         assert_eq!(day("2026-08-31", "2026-08-31"), 24);
         assert_eq!(day("2026-10-25", "2026-10-25"), 25, "the day that winter time begins");

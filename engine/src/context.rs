@@ -138,7 +138,8 @@ pub struct TableStatus {
 pub async fn status(lake: &Lake) -> Result<Vec<TableStatus>, ContextError> {
     let manifest = current(lake.object_store().as_ref()).await?;
     let status = TABLES.iter().map(|table| {
-        let loaded = manifest.as_ref().and_then(|m| m.tables.iter().find(|t| t.table == table.name).map(|t| (m, t)));
+        let loaded =
+            manifest.as_ref().and_then(|m| m.tables.iter().find(|t| t.table == table.name).map(|t| (m, t)));
         match loaded {
             Some((manifest, loaded)) => TableStatus {
                 table: table.name,

@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn distance_counts_edits() {
-        for (a, b, d) in [("", "", 0), ("", "abc", 3), ("abc", "abd", 1), ("kitten", "sitting", 3), ("åä", "aä", 1)] {
+        for (a, b, d) in
+            [("", "", 0), ("", "abc", 3), ("abc", "abd", 1), ("kitten", "sitting", 3), ("åä", "aä", 1)]
+        {
             assert_eq!(distance(a, b), d, "{a} {b}");
         }
     }

@@ -97,7 +97,9 @@ pub(crate) async fn run(session: &Session, query: &str) -> Result<Answer, SqlErr
     let answer = tokio::time::timeout(limits.time, answer(session, query, limits)).await;
     answer.unwrap_or_else(|_| {
         let seconds = limits.time.as_secs_f32();
-        Err(SqlError::Limit(format!("the query takes longer than {seconds} seconds; narrow it, by time for example")))
+        Err(SqlError::Limit(format!(
+            "the query takes longer than {seconds} seconds; narrow it, by time for example"
+        )))
     })
 }
 
@@ -146,7 +148,9 @@ async fn gather(
         rows += batch.num_rows();
         if rows > limits.rows {
             let most = limits.rows;
-            return Err(SqlError::Limit(format!("the answer has more than {most} rows; narrow it, or add LIMIT")));
+            return Err(SqlError::Limit(format!(
+                "the answer has more than {most} rows; narrow it, or add LIMIT"
+            )));
         }
         held.try_grow(batch.get_array_memory_size()).map_err(|e| failed(&e))?;
         batches.push(batch);
@@ -157,10 +161,14 @@ async fn gather(
 fn parse(query: &str, limits: &Limits) -> Result<Statement, SqlError> {
     if query.len() > limits.query {
         let found = query.len();
-        return Err(SqlError::refused("the query's length", format!("{found} bytes, at most {}", limits.query)));
+        return Err(SqlError::refused(
+            "the query's length",
+            format!("{found} bytes, at most {}", limits.query),
+        ));
     }
     let syntax = |e: DataFusionError| SqlError::Plan { message: plain(&e), nearest: None };
-    let parser = DFParserBuilder::new(query).with_dialect(&GenericDialect {}).with_recursion_limit(50).build();
+    let parser =
+        DFParserBuilder::new(query).with_dialect(&GenericDialect {}).with_recursion_limit(50).build();
     let mut statements = parser.and_then(|mut p| p.parse_statements()).map_err(syntax)?;
     let statement = statements.pop_front();
     if !statements.is_empty() {
@@ -171,7 +179,9 @@ fn parse(query: &str, limits: &Limits) -> Result<Statement, SqlError> {
             Ok(Statement::Statement(statement))
         }
         Some(_) => Err(SqlError::refused(first_word(query), "only SELECT is answered")),
-        None => Err(SqlError::Plan { message: "found nothing, expected SELECT …".to_owned(), nearest: None }),
+        None => {
+            Err(SqlError::Plan { message: "found nothing, expected SELECT …".to_owned(), nearest: None })
+        }
     }
 }
 
@@ -194,7 +204,9 @@ fn not_planned(session: &Session, error: DataFusionError) -> SqlError {
             _ => SqlError::Plan { message, nearest: None },
         },
         DataFusionError::ResourcesExhausted(_) => SqlError::Limit(message),
-        _ if message.contains("Recursive CTEs") => SqlError::refused("WITH RECURSIVE", "recursion has no bound"),
+        _ if message.contains("Recursive CTEs") => {
+            SqlError::refused("WITH RECURSIVE", "recursion has no bound")
+        }
         _ => match missing(&message) {
             Some(Missing::Table(name)) => {
                 let tables = session.tables();

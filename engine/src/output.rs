@@ -147,7 +147,12 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// When `out` fails, or when the format has no place for a type.
-    pub fn new(format: Format, schema: &SchemaRef, zone: Tz, out: &'a mut dyn Write) -> Result<Self, OutputError> {
+    pub fn new(
+        format: Format,
+        schema: &SchemaRef,
+        zone: Tz,
+        out: &'a mut dyn Write,
+    ) -> Result<Self, OutputError> {
         let schema = plain_strings(schema);
         let state = match format {
             Format::Table => State::Table(Vec::new()),
@@ -323,7 +328,10 @@ mod tests {
         RecordBatch::try_from_iter(vec![
             ("occurred_at", Arc::new(times.with_timezone("UTC")) as ArrayRef),
             ("user_name", Arc::new(StringArray::from(vec![Some("Åsa, \"Å\""), None]))),
-            ("view", Arc::new(StringViewArray::from(vec!["short", "a view that is longer than twelve bytes"]))),
+            (
+                "view",
+                Arc::new(StringViewArray::from(vec!["short", "a view that is longer than twelve bytes"])),
+            ),
             ("emergency", Arc::new(BooleanArray::from(vec![Some(true), None]))),
             ("n", Arc::new(Int64Array::from(vec![Some(i64::MAX), Some(-1)]))),
             ("share", Arc::new(Float64Array::from(vec![Some(0.5), Some(f64::NAN)]))),
@@ -406,7 +414,8 @@ mod tests {
         let plain = with_schema(&batch, &schema).unwrap();
 
         let mut out = Vec::new();
-        write(Format::Arrow, &batch.schema(), &[batch.clone(), batch.slice(0, 1)], Tz::UTC, &mut out).unwrap();
+        write(Format::Arrow, &batch.schema(), &[batch.clone(), batch.slice(0, 1)], Tz::UTC, &mut out)
+            .unwrap();
         let read: Vec<_> = arrow::ipc::reader::StreamReader::try_new(out.as_slice(), None).unwrap().collect();
         assert_eq!(read.len(), 2);
         assert_eq!(read[0].as_ref().unwrap().column(1), plain.column(1));
@@ -414,7 +423,8 @@ mod tests {
 
         let mut out = Vec::new();
         write(Format::Parquet, &batch.schema(), &[batch], Tz::UTC, &mut out).unwrap();
-        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes::Bytes::from(out), 10);
+        let reader =
+            parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes::Bytes::from(out), 10);
         let read: Vec<_> = reader.unwrap().collect();
         let read = read[0].as_ref().unwrap();
         assert_eq!(

@@ -136,12 +136,16 @@ impl TableProvider for LakeTable {
         statistics.num_rows = Precision::Exact(files.iter().map(|f| f.rows as usize).sum());
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         // The scan has its partition columns last, the table has them where its schema says.
-        let columns = projection.unwrap_or(&all).iter().map(|i| self.scanned.table_schema().index_of(self.schema.field(*i).name()));
+        let columns = projection
+            .unwrap_or(&all)
+            .iter()
+            .map(|i| self.scanned.table_schema().index_of(self.schema.field(*i).name()));
         let columns: Vec<usize> = columns.collect::<Result<_, _>>()?;
 
         let runtime = state.runtime_env();
         let store = runtime.object_store(&self.url)?;
-        let readers = CachedParquetFileReaderFactory::new(store, runtime.cache_manager.get_file_metadata_cache());
+        let readers =
+            CachedParquetFileReaderFactory::new(store, runtime.cache_manager.get_file_metadata_cache());
         let mut options = state.table_options().parquet.clone();
         options.global = state.config_options().execution.parquet.clone();
         let source = ParquetSource::new(self.scanned.clone())
@@ -175,12 +179,16 @@ struct ColumnBounds {
 
 impl FileStatistics {
     fn of(files: &[Arc<LakeFile>]) -> Self {
-        let texts = |of: fn(&LakeFile) -> Option<&str>| Arc::new(files.iter().map(|f| of(f)).collect::<StringArray>()) as ArrayRef;
+        let texts = |of: fn(&LakeFile) -> Option<&str>| {
+            Arc::new(files.iter().map(|f| of(f)).collect::<StringArray>()) as ArrayRef
+        };
         let times = |of: fn(&LakeFile) -> Option<i64>| {
             let times = files.iter().map(|f| of(f)).collect::<TimestampMicrosecondArray>();
             Arc::new(times.with_timezone("UTC")) as ArrayRef
         };
-        let numbers = |of: fn(&LakeFile) -> Option<u64>| Arc::new(files.iter().map(|f| of(f)).collect::<UInt64Array>()) as ArrayRef;
+        let numbers = |of: fn(&LakeFile) -> Option<u64>| {
+            Arc::new(files.iter().map(|f| of(f)).collect::<UInt64Array>()) as ArrayRef
+        };
         let columns = vec![
             (
                 "subject_id",

@@ -106,7 +106,12 @@ impl Session {
     ///
     /// # Errors
     /// When the name is taken or the rows do not have the columns of `schema`.
-    pub fn with_table(self, name: &str, schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<Self, EngineError> {
+    pub fn with_table(
+        self,
+        name: &str,
+        schema: SchemaRef,
+        rows: Vec<RecordBatch>,
+    ) -> Result<Self, EngineError> {
         let refused = |why: String| EngineError::Table { name: name.to_owned(), why };
         if self.context.table_exist(TableReference::bare(name))? {
             return Err(refused("the session has a table of that name".to_owned()));
@@ -123,9 +128,10 @@ impl Session {
     pub fn without_own(self) -> Result<Self, EngineError> {
         let name = TableReference::bare(Table::AccessEvents.name());
         if let Some(events) = self.context.deregister_table(name.clone())? {
-            let plan = LogicalPlanBuilder::scan(Table::AccessEvents.name(), provider_as_source(events), None)?
-                .filter(col("source").not_eq(lit(OWN_SOURCE)))?
-                .build()?;
+            let plan =
+                LogicalPlanBuilder::scan(Table::AccessEvents.name(), provider_as_source(events), None)?
+                    .filter(col("source").not_eq(lit(OWN_SOURCE)))?
+                    .build()?;
             self.context.register_table(name, Arc::new(ViewTable::new(plan, None)))?;
         }
         Ok(self)
@@ -187,10 +193,7 @@ impl Session {
     }
 
     /// A runtime with a memory bound of its own.
-    pub(crate) fn bounded_runtime(
-        &self,
-        memory: usize,
-    ) -> Result<Arc<RuntimeEnv>, DataFusionError> {
+    pub(crate) fn bounded_runtime(&self, memory: usize) -> Result<Arc<RuntimeEnv>, DataFusionError> {
         self.runtime.bounded(memory)
     }
 
@@ -244,7 +247,8 @@ impl Session {
     fn accesses(&self) -> Result<ViewTable, EngineError> {
         let files = self.snapshot.files(Table::AccessEvents);
         let events = Table::AccessEvents;
-        let provider = LakeTable::new(events.schema(), events.partition_columns(), self.runtime.url.clone(), files);
+        let provider =
+            LakeTable::new(events.schema(), events.partition_columns(), self.runtime.url.clone(), files);
         accesses_over(Arc::new(provider), self.zone, self.resolver())
     }
 }
@@ -273,7 +277,12 @@ fn accesses_over(
 const CATALOG: &str = "insyn";
 const SCHEMA: &str = "lake";
 
-fn own_function(name: &str, zone: Tz, resolver: &Arc<Resolver>, args: Vec<Expr>) -> Result<Expr, EngineError> {
+fn own_function(
+    name: &str,
+    zone: Tz,
+    resolver: &Arc<Resolver>,
+    args: Vec<Expr>,
+) -> Result<Expr, EngineError> {
     let function = functions::own(name, zone, resolver);
     let missing = || DataFusionError::Plan(format!("there is no function {name}"));
     Ok(function.ok_or_else(missing)?.call(args))
@@ -343,7 +352,10 @@ pub(crate) fn distinct_names(schema: &Schema) -> SchemaRef {
 }
 
 /// The batch under another schema of the same columns.
-pub(crate) fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::ArrowError> {
+pub(crate) fn under(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
         if column.data_type() == field.data_type() {
             Ok(Arc::clone(column))

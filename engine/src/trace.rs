@@ -116,7 +116,8 @@ pub async fn trace(session: &Session, query: &Query) -> Result<Trace, EngineErro
     let (found, all) = match query.limit {
         None => (rows.await?, None),
         Some(_) => {
-            let narrow = async { session.collect(plan(session, &asked.filter, Vec::new(), None).await?).await };
+            let narrow =
+                async { session.collect(plan(session, &asked.filter, Vec::new(), None).await?).await };
             let (found, all) = tokio::try_join!(rows, narrow)?;
             (found, Some(all))
         }
@@ -190,7 +191,8 @@ fn columns(asked: Option<&[String]>) -> Result<Vec<String>, EngineError> {
 
 fn subjects(batches: &[RecordBatch]) -> Vec<String> {
     let mut subjects = BTreeSet::new();
-    for column in batches.iter().filter_map(|b| b.column_by_name("~subject")?.as_string_opt::<i32>().cloned()) {
+    for column in batches.iter().filter_map(|b| b.column_by_name("~subject")?.as_string_opt::<i32>().cloned())
+    {
         for subject in column.iter().flatten() {
             if !subjects.contains(subject) {
                 subjects.insert(subject.to_owned());

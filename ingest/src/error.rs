@@ -42,7 +42,10 @@ pub enum IngestError {
 }
 
 impl IngestError {
-    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> IngestError {
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> IngestError {
         let path = path.into();
         move |source| IngestError::Io { doing, path, source }
     }

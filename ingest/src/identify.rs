@@ -73,14 +73,17 @@ pub fn identify(
         let file = (0..state.files.len())
             .filter(|n| !claimed.contains(n) && is(&state.files[*n], &candidate, &head))
             .max_by_key(best);
-        let copy = || (0..state.files.len()).find(|n| claimed.contains(n) && is(&state.files[*n], &candidate, &head));
+        let copy = || {
+            (0..state.files.len()).find(|n| claimed.contains(n) && is(&state.files[*n], &candidate, &head))
+        };
         let file = match file {
             Some(file) => Some(file),
             None => match copy() {
                 // The packed successor of a file that still stands, or a copy that the configuration says to skip.
                 Some(original)
                     if packed_of(&state.files[original].path, &candidate.path)
-                        || (source.copies == Copies::Skip && state.files[original].position >= head.len() as u64) =>
+                        || (source.copies == Copies::Skip
+                            && state.files[original].position >= head.len() as u64) =>
                 {
                     None
                 }

@@ -103,7 +103,10 @@ impl Ingest {
     ///
     /// # Errors
     /// When another process reads this lake's sources, a file cannot be read, or the lake cannot be written.
-    pub async fn once(&mut self, progress: &mut (dyn FnMut(&Progress) + Send)) -> Result<Report, IngestError> {
+    pub async fn once(
+        &mut self,
+        progress: &mut (dyn FnMut(&Progress) + Send),
+    ) -> Result<Report, IngestError> {
         let _lock = self.lake.lock(&format!("insyn ingest, pid {}", std::process::id()), "ingest")?;
         let mut report = Report::default();
         for config in self.sources.clone() {
@@ -129,7 +132,8 @@ impl Ingest {
         // A full channel means that a wake-up is already on its way; watching only speeds up the poll beside it.
         let mut watcher = notify::recommended_watcher(move |_| {
             let _ = woken.try_send(());
-        }).ok();
+        })
+        .ok();
         let watched: BTreeSet<PathBuf> =
             self.sources.iter().flat_map(|source| folders(&self.base, &source.path)).collect();
         for folder in watched {
@@ -191,7 +195,12 @@ impl Ingest {
         }
     }
 
-    async fn commit(&self, reader: &SourceReader, before: SourceState, batch: Batch) -> Result<(), IngestError> {
+    async fn commit(
+        &self,
+        reader: &SourceReader,
+        before: SourceState,
+        batch: Batch,
+    ) -> Result<(), IngestError> {
         let source = &reader.config.name;
         let sequence = self.lake.progress(source).await?.sequence + 1;
         // The state before, with the ids of files that this batch met, so that a replay gives them the same ids.
@@ -247,9 +256,8 @@ impl Ingest {
 pub(crate) fn parse_state(source: &str, state: Option<&str>) -> Result<SourceState, IngestError> {
     match state {
         None | Some("") => Ok(SourceState::default()),
-        Some(text) => {
-            serde_json::from_str(text).map_err(|error| IngestError::State { name: source.to_owned(), source: error })
-        }
+        Some(text) => serde_json::from_str(text)
+            .map_err(|error| IngestError::State { name: source.to_owned(), source: error }),
     }
 }
 
@@ -260,7 +268,11 @@ fn own_source(spool: &Path) -> SourceConfig {
         controller: None,
         legal_area: LegalArea::Other,
         delivery: Delivery::Stream,
-        path: vec![format!("{}/{}/*.ndjson", glob::Pattern::escape(&spool.display().to_string()), spool::SOURCE)],
+        path: vec![format!(
+            "{}/{}/*.ndjson",
+            glob::Pattern::escape(&spool.display().to_string()),
+            spool::SOURCE
+        )],
         copies: Copies::Read,
         format: FormatConfig::new(FormatName::FhirAuditEvent),
     }

@@ -127,7 +127,8 @@ impl SourceReader {
     /// Bytes on disk that are not read yet, as far as lengths tell.
     pub fn behind(&mut self) -> Result<(usize, u64, Option<i64>), IngestError> {
         let mut state = self.state.clone();
-        let found = identify(&self.config, &mut state, &mut Seen::default(), scan(&self.base, &self.config.path)?)?;
+        let found =
+            identify(&self.config, &mut state, &mut Seen::default(), scan(&self.base, &self.config.path)?)?;
         let mut bytes = 0;
         let mut oldest = None;
         for found in &found {
@@ -135,7 +136,8 @@ impl SourceReader {
             let behind = if file.done { 0 } else { found.candidate.len.saturating_sub(file.position) };
             bytes += behind;
             if behind > 0 {
-                oldest = Some(oldest.map_or(found.candidate.modified, |at: i64| at.min(found.candidate.modified)));
+                oldest =
+                    Some(oldest.map_or(found.candidate.modified, |at: i64| at.min(found.candidate.modified)));
             }
         }
         Ok((found.len(), bytes, oldest))
@@ -148,13 +150,19 @@ impl SourceReader {
         let mut file = match Stream::open(path, position) {
             Ok(file) => file,
             // A packed file that is not whole yet, or one that vanished: it is looked at again.
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof
+                ) =>
+            {
                 return Ok(());
             }
             Err(error) => return Err(failed()(error)),
         };
         let head = stream::head(path, FORMAT_HEAD).map_err(failed())?;
-        if self.config.format.format == FormatName::Delimited && grows(file.packing) && !head.contains(&b'\n') {
+        if self.config.format.format == FormatName::Delimited && grows(file.packing) && !head.contains(&b'\n')
+        {
             return Ok(());
         }
         let opened = self.format.open(&head);
@@ -214,7 +222,14 @@ impl SourceReader {
     }
 
     /// Cuts and parses what the buffer holds; returns how many bytes are done with.
-    fn cut(&self, reader: &mut Reader, buffer: &[u8], place: &mut Place, at_end: bool, batch: &mut Batch) -> usize {
+    fn cut(
+        &self,
+        reader: &mut Reader,
+        buffer: &[u8],
+        place: &mut Place,
+        at_end: bool,
+        batch: &mut Batch,
+    ) -> usize {
         let mut used = 0;
         while let Some(rest) = buffer.get(used..) {
             let full = batch.bytes >= BATCH_BYTES || batch.events.len() >= BATCH_ROWS;
@@ -283,7 +298,13 @@ impl SourceReader {
     }
 
     /// Remembers how far a file is read, and what it is known by.
-    fn moved(&mut self, found: &Found, head: &[u8], position: u64, batch: &mut Batch) -> Result<(), IngestError> {
+    fn moved(
+        &mut self,
+        found: &Found,
+        head: &[u8],
+        position: u64,
+        batch: &mut Batch,
+    ) -> Result<(), IngestError> {
         let path = &found.candidate.path;
         let file = &mut self.state.files[found.file];
         file.head = Anchor::of(head.get(..head.len().min(HEAD)).unwrap_or(head));

@@ -29,7 +29,8 @@ pub fn scan(base: &Path, globs: &[String]) -> Result<Vec<Candidate>, IngestError
     let mut paths = BTreeSet::new();
     for pattern in globs {
         let escaped = glob::Pattern::escape(&base.display().to_string());
-        let whole = if Path::new(pattern).is_absolute() { pattern.clone() } else { format!("{escaped}/{pattern}") };
+        let whole =
+            if Path::new(pattern).is_absolute() { pattern.clone() } else { format!("{escaped}/{pattern}") };
         // The pattern was checked when the source was opened; one that is none gives nothing.
         let Ok(found) = glob::glob(&whole) else { continue };
         for entry in found {
@@ -60,7 +61,8 @@ fn candidate(path: PathBuf) -> Option<Candidate> {
 
 /// The folders to watch: each glob as far as it names folders plainly.
 pub fn folders(base: &Path, globs: &[String]) -> BTreeSet<PathBuf> {
-    let plain = |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    let plain =
+        |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
     globs
         .iter()
         .map(|pattern| {

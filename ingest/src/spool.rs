@@ -52,7 +52,8 @@ impl OwnLog {
     /// When the folder cannot be made.
     pub fn open(spool: &Path) -> Result<OwnLog, IngestError> {
         let folder = spool.join(SOURCE);
-        std::fs::create_dir_all(&folder).map_err(IngestError::io("cannot make the folder", folder.clone()))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(IngestError::io("cannot make the folder", folder.clone()))?;
         Ok(OwnLog { folder })
     }
 

@@ -73,7 +73,9 @@ async fn demo(arguments: Demo, address: SocketAddr, stop: watch::Receiver<bool>)
     SERVING.store(true, std::sync::atomic::Ordering::Relaxed);
     let live = write_on(LiveWriter::new(world, &dir), house.config.organisation.timezone, stop.clone());
     let pages = serve::serve(house, accounts, stop, |address| {
-        eprintln!("\n  Open http://{address} (Ctrl-C ends the demo; new log lines are written all the time)\n");
+        eprintln!(
+            "\n  Open http://{address} (Ctrl-C ends the demo; new log lines are written all the time)\n"
+        );
     });
     let (pages, ()) = tokio::join!(pages, live);
     pages
@@ -111,8 +113,9 @@ fn the_world(dir: &Path, days: u32, address: SocketAddr) -> anyhow::Result<(Worl
     let file = dir.join(STATE);
     if file.exists() {
         let text = std::fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-        let state: State = serde_json::from_slice(&text)
-            .with_context(|| format!("{} is not what a demo wrote; remove the folder to begin anew", file.display()))?;
+        let state: State = serde_json::from_slice(&text).with_context(|| {
+            format!("{} is not what a demo wrote; remove the folder to begin anew", file.display())
+        })?;
         step("going on with the world in", &dir.display().to_string());
         return Ok((generate(&state), state));
     }
@@ -200,10 +203,13 @@ async fn accounts(db: &Db, world: &World, state: &State) -> anyhow::Result<Vec<D
     let known = db.users().await?;
     let mut shown = Vec::new();
     for person in world.demo_accounts() {
-        let Some(account) = state.accounts.iter().find(|account| account.login == person.login) else { continue };
+        let Some(account) = state.accounts.iter().find(|account| account.login == person.login) else {
+            continue;
+        };
         let secret = TotpSecret::parse(&account.totp_secret)?;
         if !known.iter().any(|user| user.login == person.login) {
-            let roles = person.roles.iter().map(|role| super::user::role(role)).collect::<Result<Vec<_>, _>>()?;
+            let roles =
+                person.roles.iter().map(|role| super::user::role(role)).collect::<Result<Vec<_>, _>>()?;
             db.create_user(&NewUser {
                 login: person.login.clone(),
                 name: person.name.clone(),
@@ -230,11 +236,22 @@ async fn accounts(db: &Db, world: &World, state: &State) -> anyhow::Result<Vec<D
 
 fn what(role: &str) -> Text {
     let (sv, en) = match role {
-        "dso" => ("dataskyddsombud: läser allt inom sina nämnder, beslutar inte", "data protection officer: reads all within the boards, does not decide"),
-        "coordinator" => ("samordnare: planerar och fördelar granskningar", "coordinator: plans and assigns reviews"),
-        "reviewer" => ("verksamhetschef: bedömer sin enhets åtkomster, aldrig sina egna", "head of unit: judges the unit's accesses, never their own"),
+        "dso" => (
+            "dataskyddsombud: läser allt inom sina nämnder, beslutar inte",
+            "data protection officer: reads all within the boards, does not decide",
+        ),
+        "coordinator" => {
+            ("samordnare: planerar och fördelar granskningar", "coordinator: plans and assigns reviews")
+        }
+        "reviewer" => (
+            "verksamhetschef: bedömer sin enhets åtkomster, aldrig sina egna",
+            "head of unit: judges the unit's accesses, never their own",
+        ),
         "investigator" => ("utredare: spårar inom ett ärende", "investigator: traces inside a case"),
-        _ => ("drift: ser källor och körningar, inga personuppgifter", "operator: sees sources and runs, no personal data"),
+        _ => (
+            "drift: ser källor och körningar, inga personuppgifter",
+            "operator: sees sources and runs, no personal data",
+        ),
     };
     Text { sv: sv.into(), en: en.into() }
 }
@@ -255,9 +272,17 @@ async fn write_on(mut live: LiveWriter, zone: chrono_tz::Tz, mut stop: watch::Re
 fn tell(world: &World, accounts: &[DemoAccount], took: Duration) {
     eprintln!("\n  Ready after {}.\n\n  Sign in as (password for all: {PASSWORD})", seconds(took));
     for account in accounts {
-        eprintln!("    {:<11} {} – {}. Code now: {}", account.login, account.name, account.what.en, (account.code)());
+        eprintln!(
+            "    {:<11} {} – {}. Code now: {}",
+            account.login,
+            account.name,
+            account.what.en,
+            (account.code)()
+        );
     }
-    eprintln!("  The code changes every 30 seconds; the demo's sign-in page shows it.\n\n  Three things worth looking at");
+    eprintln!(
+        "  The code changes every 30 seconds; the demo's sign-in page shows it.\n\n  Three things worth looking at"
+    );
     for (n, hint) in world.worth_a_look().iter().enumerate() {
         eprintln!("    {}. {}\n       {}", n + 1, hint.en, hint.sv);
     }

@@ -38,11 +38,16 @@ async fn examine(house: &House, checks: &mut Vec<Check>) {
     checks.push(Check { what: "workflow database".into(), fault: fault(house.db().await) });
     checks.push(Check { what: "spool".into(), fault: fault(house.own_log()) });
     checks.push(Check { what: "rule pack".into(), fault: fault(house.pack()) });
-    checks.push(Check { what: format!("{} sources", config.sources.len()), fault: fault(house.ingest().await) });
+    checks.push(Check {
+        what: format!("{} sources", config.sources.len()),
+        fault: fault(house.ingest().await),
+    });
     checks.push(Check { what: "context tables".into(), fault: fault(context::status(&house.lake).await) });
     let spool = config.path(&config.spool.dir);
     match status(&house.lake, &config.organisation, &config.sources, &config.base, &spool).await {
-        Err(error) => checks.push(Check { what: "state of the sources".into(), fault: Some(error.to_string()) }),
+        Err(error) => {
+            checks.push(Check { what: "state of the sources".into(), fault: Some(error.to_string()) })
+        }
         Ok(sources) => checks.extend(sources.into_iter().map(|source| Check {
             what: format!("source {}", source.name),
             fault: (source.state.to_string() == "error").then(|| "see `insyn sources status`".into()),

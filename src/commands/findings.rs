@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use insyn_engine::trace::person_of;
+use insyn_engine::event::normalise;
 use insyn_review::{Filter, Scope};
 
 use crate::cli::{Findings, FindingsAction, FindingsList};
@@ -21,7 +21,7 @@ pub async fn run(config: &Path, arguments: Findings) -> anyhow::Result<ExitCode>
         level: words("--level", list.level.as_deref())?,
         status: words("--status", list.status.as_deref())?,
         user: list.user.clone(),
-        subject: list.subject.as_deref().map(person_of),
+        subject: list.subject.as_deref().map(as_stored),
         from: print::from_time(list.from.as_deref(), zone)?,
         to: print::to_time(list.to.as_deref(), zone)?,
         ..Filter::default()
@@ -41,9 +41,17 @@ pub async fn run(config: &Path, arguments: Findings) -> anyhow::Result<ExitCode>
 }
 
 /// A word of a fixed list, as typed; wrong usage when it is none of them.
-fn words<T: std::str::FromStr<Err: std::fmt::Display>>(option: &str, text: Option<&str>) -> Result<Vec<T>, ConfigError> {
+fn words<T: std::str::FromStr<Err: std::fmt::Display>>(
+    option: &str,
+    text: Option<&str>,
+) -> Result<Vec<T>, ConfigError> {
     let one = |text: &str| text.parse().map_err(|what| ConfigError::Usage(format!("{option}: {what}")));
     text.map(one).transpose().map(|word| word.into_iter().collect())
+}
+
+/// A personal number in the form in which findings keep it.
+fn as_stored(written: &str) -> String {
+    normalise(written, None, chrono::Utc::now().timestamp_micros()).id
 }
 
 fn question(list: &FindingsList) -> String {

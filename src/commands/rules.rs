@@ -16,7 +16,9 @@ pub async fn run(config: &Path, arguments: Rules) -> anyhow::Result<ExitCode> {
         RulesAction::List(format) => list(&pack(own_folder(config)?.as_deref())?, format.chosen()),
         RulesAction::Check => check(&pack(own_folder(config)?.as_deref())?).await,
         RulesAction::Test => test(&pack(own_folder(config)?.as_deref())?).await,
-        RulesAction::Run { from, to, dry_run } => evaluate(config, from.as_deref(), to.as_deref(), dry_run).await,
+        RulesAction::Run { from, to, dry_run } => {
+            evaluate(config, from.as_deref(), to.as_deref(), dry_run).await
+        }
     }
 }
 
@@ -72,17 +74,24 @@ async fn test(pack: &Pack) -> anyhow::Result<ExitCode> {
     let report = insyn_rules::test(pack).await;
     for rule in &report.rules {
         for case in &rule.cases {
-            match &case.fault {
+            match &case.failure {
                 None => print::line(&format!("ok     {}: {}", rule.rule_id, case.name))?,
                 Some(fault) => print::line(&format!("WRONG  {}: {}: {fault}", rule.rule_id, case.name))?,
             }
         }
     }
-    eprintln!("{} rules, {} cases passed, {} failed", report.rules.len(), report.passed(), report.failed());
-    Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let failed = report.failures().count();
+    let cases: usize = report.rules.iter().map(|rule| rule.cases.len()).sum();
+    eprintln!("{} rules, {} cases passed, {} failed", report.rules.len(), cases - failed, failed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn evaluate(file: &Path, from: Option<&str>, to: Option<&str>, dry_run: bool) -> anyhow::Result<ExitCode> {
+async fn evaluate(
+    file: &Path,
+    from: Option<&str>,
+    to: Option<&str>,
+    dry_run: bool,
+) -> anyhow::Result<ExitCode> {
     let house = House::open(file).await?;
     let organisation = &house.config.organisation;
     let window = Window {
@@ -112,7 +121,9 @@ fn tell(report: &RunReport) -> anyhow::Result<()> {
         print::line(&format!("{:<28} {state}{without}{why}", rule.rule_id))?;
     }
     match &report.recorded {
-        Some(kept) => eprintln!("{} new findings, {} joined, {} unchanged", kept.new, kept.joined, kept.unchanged),
+        Some(kept) => {
+            eprintln!("{} new findings, {} joined, {} unchanged", kept.new, kept.joined, kept.unchanged)
+        }
         None => eprintln!("dry run: {} findings, none kept", report.findings.len()),
     }
     Ok(())

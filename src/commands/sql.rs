@@ -12,7 +12,8 @@ use crate::print;
 pub async fn run(config: &Path, arguments: Sql) -> anyhow::Result<ExitCode> {
     let house = House::open(config).await?;
     house.may_show_personal_data(arguments.reason.as_deref())?;
-    let (schema, findings) = house.db().await?.findings_table(&Filter::default(), &Scope::host(), None).await?;
+    let (schema, findings) =
+        house.db().await?.findings_table(&Filter::default(), &Scope::host(), None).await?;
     let session = house.session(arguments.own).await?.with_table("findings", schema, vec![findings])?;
     let answer = session.sql(&arguments.query).await?;
     house
@@ -24,6 +25,11 @@ pub async fn run(config: &Path, arguments: Sql) -> anyhow::Result<ExitCode> {
             rows: answer.rows() as u64,
         })
         .await?;
-    print::rows(arguments.format.chosen(), &answer.schema, &answer.batches, house.config.organisation.timezone)?;
+    print::rows(
+        arguments.format.chosen(),
+        &answer.schema,
+        &answer.batches,
+        house.config.organisation.timezone,
+    )?;
     Ok(ExitCode::SUCCESS)
 }

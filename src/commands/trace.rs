@@ -45,6 +45,8 @@ fn asked(of: TraceOf) -> (Of, &'static str, String, TraceOptions) {
     match of {
         TraceOf::Subject { id, options } => (Of::Subject(id.clone()), "trace subject", id, options),
         TraceOf::User { id, options } => (Of::User(id.clone()), "trace user", id, options),
-        TraceOf::Event { id, source, options } => (Of::Event { id: id.clone(), source }, "trace event", id, options),
+        TraceOf::Event { id, source, options } => {
+            (Of::Event { id: id.clone(), source }, "trace event", id, options)
+        }
     }
 }

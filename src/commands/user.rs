@@ -32,7 +32,9 @@ pub async fn run(config: &Path, arguments: User) -> anyhow::Result<ExitCode> {
     };
     db.create_user(&user).await?;
     print::line(&format!("login     {login}\npassword  {password}"))?;
-    eprintln!("the password is not shown again; at the first sign-in the codes of an authenticator app are set up");
+    eprintln!(
+        "the password is not shown again; at the first sign-in the codes of an authenticator app are set up"
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -61,7 +61,8 @@ impl Browser {
                 "args": arguments, "prefs": {"intl.accept_languages": language}
             }}}}),
         );
-        let session = answer["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {answer}")).to_owned();
+        let session =
+            answer["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {answer}")).to_owned();
         browser.base = format!("{}/session/{session}", browser.base);
         Some(browser)
     }
@@ -105,7 +106,8 @@ impl Browser {
                 .send_json(json!({"using": "css selector", "value": css}))
                 .expect("the driver answers");
             let value: Value = answer.body_mut().read_json().expect("JSON");
-            if let Some(id) = value["value"].as_object().and_then(|found| found.values().next()).and_then(Value::as_str)
+            if let Some(id) =
+                value["value"].as_object().and_then(|found| found.values().next()).and_then(Value::as_str)
                 && answer.status().is_success()
             {
                 return id.to_owned();

@@ -23,14 +23,13 @@ fn a_record_is_traced_in_every_form_of_its_number_and_in_every_format() {
     for form in ["191212121212", "19121212-1212", "121212+1212"] {
         assert_eq!(house.rows(&["trace", "subject", form]).len(), 3, "{form}");
     }
-    let ndjson = house.ok(&["trace", "subject", ANNA, "--format", "ndjson", "--columns", "event_id,occurred_at"]);
-    assert_eq!(
-        ndjson.lines().next().unwrap(),
-        r#"{"event_id":"e1","occurred_at":"2026-03-02T07:00:00Z"}"#
-    );
+    let ndjson =
+        house.ok(&["trace", "subject", ANNA, "--format", "ndjson", "--columns", "event_id,occurred_at"]);
+    assert_eq!(ndjson.lines().next().unwrap(), r#"{"event_id":"e1","occurred_at":"2026-03-02T07:00:00Z"}"#);
     let csv = house.ok(&["trace", "subject", ANNA, "--format", "csv", "--columns", "event_id,occurred_at"]);
     assert_eq!(csv.lines().nth(1).unwrap(), "e1,2026-03-02T07:00:00Z");
-    let table = house.ok(&["trace", "subject", ANNA, "--format", "table", "--columns", "event_id,occurred_at"]);
+    let table =
+        house.ok(&["trace", "subject", ANNA, "--format", "table", "--columns", "event_id,occurred_at"]);
     assert!(table.contains("2026-03-02 08:00:00"), "a table shows local time:\n{table}");
     assert_eq!(house.ok(&["trace", "subject", ANNA]).lines().count(), 3, "NDJSON when stdout is no terminal");
 }
@@ -86,7 +85,8 @@ fn showing_personal_data_by_command_can_be_switched_off() {
 #[test]
 fn sql_reads_and_only_reads() {
     let house = house_with_three_looks();
-    let rows = house.rows(&["sql", "SELECT user_id, count(*) AS n FROM access_events GROUP BY user_id ORDER BY user_id"]);
+    let rows = house
+        .rows(&["sql", "SELECT user_id, count(*) AS n FROM access_events GROUP BY user_id ORDER BY user_id"]);
     assert_eq!((&rows[0]["user_id"], &rows[0]["n"]), (&"SE1-1".into(), &2.into()));
     for query in [
         "DROP TABLE access_events",
@@ -108,7 +108,10 @@ fn sql_reads_and_only_reads() {
 #[test]
 fn sources_tell_how_far_they_are_read() {
     let house = house_with_three_looks();
-    house.append("logs/journal/a.ndjson", audit_event("e4", "2026-03-06T08:00:00+01:00", "SE1-1", ANNA).as_bytes());
+    house.append(
+        "logs/journal/a.ndjson",
+        audit_event("e4", "2026-03-06T08:00:00+01:00", "SE1-1", ANNA).as_bytes(),
+    );
     let rows = house.rows(&["sources", "status"]);
     let journal = rows.iter().find(|row| row["name"] == "journal").unwrap();
     assert_eq!(journal["events"], 3);
@@ -122,10 +125,16 @@ fn sources_tell_how_far_they_are_read() {
 #[test]
 fn context_is_loaded_whole_or_not_at_all() {
     let house = house_with_three_looks();
-    house.write("context/units.csv", b"care_unit_id,name,care_provider_id,care_provider_name\nU1,Ward 1,P1,Region\n");
+    house.write(
+        "context/units.csv",
+        b"care_unit_id,name,care_provider_id,care_provider_name\nU1,Ward 1,P1,Region\n",
+    );
     house.ok(&["context", "load"]);
     assert_eq!(house.rows(&["sql", "SELECT name FROM units"])[0]["name"], "Ward 1");
-    house.write("context/units.csv", b"care_unit_id,name,care_provider_id,care_provider_name\nU1,Ward 2,P1,Region\n");
+    house.write(
+        "context/units.csv",
+        b"care_unit_id,name,care_provider_id,care_provider_name\nU1,Ward 2,P1,Region\n",
+    );
     house.write(
         "context/care_relations.csv",
         b"subject_id,care_unit_id,user_id,kind,valid_from,valid_to\n191212121212,U1,,visit,sometime,\n",
@@ -136,7 +145,11 @@ fn context_is_loaded_whole_or_not_at_all() {
         assert!(run.stderr.contains(part), "{part} is missing in: {}", run.stderr);
     }
     assert!(!run.stderr.contains("sometime"), "the value is not shown");
-    assert_eq!(house.rows(&["sql", "SELECT name FROM units"])[0]["name"], "Ward 1", "the earlier load stands");
+    assert_eq!(
+        house.rows(&["sql", "SELECT name FROM units"])[0]["name"],
+        "Ward 1",
+        "the earlier load stands"
+    );
 }
 
 #[test]
@@ -180,7 +193,10 @@ fn rules_run_and_findings_are_listed_and_running_again_changes_nothing() {
 fn help_is_complete() {
     let house = House::new();
     let help = house.ok(&["--help"]);
-    for command in ["demo", "init", "ingest", "serve", "trace", "sql", "rules", "findings", "context", "sources", "token", "doctor"] {
+    for command in [
+        "demo", "init", "ingest", "serve", "trace", "sql", "rules", "findings", "context", "sources",
+        "token", "doctor",
+    ] {
         assert!(help.contains(command), "{command}");
         house.ok(&[command, "--help"]);
     }
@@ -189,7 +205,9 @@ fn help_is_complete() {
 #[test]
 fn what_init_writes_is_a_valid_configuration() {
     let folder = tempfile::tempdir().unwrap();
-    for (arguments, code) in [(vec!["init"], 0), (vec!["init"], 1), (vec!["ingest", "--once"], 0), (vec!["doctor"], 0)] {
+    for (arguments, code) in
+        [(vec!["init"], 0), (vec!["init"], 1), (vec!["ingest", "--once"], 0), (vec!["doctor"], 0)]
+    {
         let mut command = insyn(folder.path());
         command.args(&arguments);
         let run = finish(command);

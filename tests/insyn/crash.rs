@@ -22,7 +22,8 @@ fn write_logs(house: &House) {
 
 #[track_caller]
 fn exactly_what_was_written(house: &House) {
-    let rows = house.rows(&["sql", "SELECT event_id, count(*) AS n FROM access_events GROUP BY event_id LIMIT 100000"]);
+    let rows = house
+        .rows(&["sql", "SELECT event_id, count(*) AS n FROM access_events GROUP BY event_id LIMIT 100000"]);
     let counted: BTreeMap<&str, i64> =
         rows.iter().map(|row| (row["event_id"].as_str().unwrap(), row["n"].as_i64().unwrap())).collect();
     assert_eq!(counted.len(), LINES);
@@ -62,7 +63,10 @@ fn a_crash_at_each_step_of_a_commit_loses_nothing_and_doubles_nothing() {
         command.env("INSYN_CRASH_AT", point);
         let run = crate::house::finish(command);
         // After the last point everything may already be stored: then there is no batch left to crash in.
-        assert!(run.code != Some(0) || point == "after-log-commit", "{point}: the process should have crashed");
+        assert!(
+            run.code != Some(0) || point == "after-log-commit",
+            "{point}: the process should have crashed"
+        );
         if point == "after-log-commit" {
             break;
         }

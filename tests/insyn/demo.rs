@@ -23,10 +23,13 @@ impl Demo {
         let port = free_port().to_string();
         let mut command = insyn(folder);
         command.args(["demo", "--dir", "world", "--days", "10", "--port", &port]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let (sender, lines) = mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
         let deadline = Instant::now() + Duration::from_secs(300);
         let mut said = String::new();
         while !said.contains("Open http://") {
@@ -83,7 +86,9 @@ fn the_main_job_end_to_end() {
     planted_cases_are_found(folder.path());
     pages_show_accesses_seconds_old(folder.path());
     rows_are_the_same_for_another_reader_of_delta(folder.path());
-    for (language, words) in [("sv", ["Logga in", "Ärenden", "Åtkomster"]), ("en", ["Sign in", "Findings", "Accesses"])] {
+    for (language, words) in
+        [("sv", ["Logga in", "Ärenden", "Åtkomster"]), ("en", ["Sign in", "Findings", "Accesses"])]
+    {
         if let Some(browser) = Browser::start(language) {
             a_finding_is_followed_to_the_record(&browser, &demo.address, folder.path(), language, words);
         }
@@ -100,7 +105,8 @@ fn the_main_job_end_to_end() {
 /// The truth that the generator kept, held against what the rules found.
 fn planted_cases_are_found(folder: &Path) {
     let truth: Value =
-        serde_json::from_slice(&std::fs::read(folder.join("world/truth/planted.json")).expect("the truth")).expect("JSON");
+        serde_json::from_slice(&std::fs::read(folder.join("world/truth/planted.json")).expect("the truth"))
+            .expect("JSON");
     let planted = truth.as_array().cloned().or_else(|| truth["planted"].as_array().cloned()).expect("a list");
     assert!(planted.len() > 10);
     let found = query(folder, "SELECT rule_id, user_id, subject_id FROM findings");
@@ -110,7 +116,12 @@ fn planted_cases_are_found(folder: &Path) {
             !found.iter().any(|f| f["user_id"] == case["user_id"] && f["subject_id"] == case["subject_id"])
         })
         .collect();
-    assert!(missed.len() * 20 <= planted.len(), "{} of {} planted cases were not found: {missed:#?}", missed.len(), planted.len());
+    assert!(
+        missed.len() * 20 <= planted.len(),
+        "{} of {} planted cases were not found: {missed:#?}",
+        missed.len(),
+        planted.len()
+    );
 }
 
 fn pages_show_accesses_seconds_old(folder: &Path) {
@@ -150,7 +161,10 @@ print(json.dumps(sorted(rows.to_pylist(), key=lambda row: row["source"])))
         .expect("python3 runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if said.trim() == "MISSING" {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "deltalake and pyarrow for Python are not installed");
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "deltalake and pyarrow for Python are not installed"
+        );
         eprintln!("SKIPPED: deltalake and pyarrow for Python are not installed; .ci/run installs them");
         return;
     }
@@ -174,10 +188,16 @@ fn a_finding_is_followed_to_the_record(
     [sign_in, findings, accesses]: [&str; 3],
 ) {
     let state: Value =
-        serde_json::from_slice(&std::fs::read(folder.join("world/demo.json")).expect("the accounts")).expect("JSON");
+        serde_json::from_slice(&std::fs::read(folder.join("world/demo.json")).expect("the accounts"))
+            .expect("JSON");
     // A code is good once, so each language signs in as somebody else.
     let login = if language == "sv" { "samordnare" } else { "dso" };
-    let account = state["accounts"].as_array().expect("a list").iter().find(|one| one["login"] == login).expect("there");
+    let account = state["accounts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|one| one["login"] == login)
+        .expect("there");
     browser.open(&format!("{address}/?lang={language}"));
     browser.sees(sign_in);
     browser.fill("input[name=login]", login);

@@ -22,7 +22,9 @@ fn a_wrong_configuration_says_where_and_exits_2() {
 #[test]
 fn a_missing_configuration_and_wrong_usage_exit_2() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in [vec!["ingest", "--once"], vec!["ingest"], vec!["trace", "subject"], vec!["no-such-command"]] {
+    for arguments in
+        [vec!["ingest", "--once"], vec!["ingest"], vec!["trace", "subject"], vec!["no-such-command"]]
+    {
         let mut command = crate::house::insyn(folder.path());
         command.args(&arguments);
         let run = finish(command);
@@ -48,7 +50,10 @@ fn a_port_in_use_is_one_sentence() {
 #[test]
 fn a_lake_that_cannot_be_made_is_one_sentence_and_the_next_run_goes_well() {
     let house = House::new();
-    house.write("logs/journal/a.ndjson", audit_event("e1", "2026-03-02T08:00:00Z", "SE1-1", "191212121212").as_bytes());
+    house.write(
+        "logs/journal/a.ndjson",
+        audit_event("e1", "2026-03-02T08:00:00Z", "SE1-1", "191212121212").as_bytes(),
+    );
     house.write("lake", b"a file stands where the lake should be");
     let run = house.run(&["ingest", "--once"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
@@ -61,7 +66,14 @@ fn a_lake_that_cannot_be_made_is_one_sentence_and_the_next_run_goes_well() {
 fn a_full_disk_is_one_sentence_and_the_next_run_goes_well() {
     let house = House::new();
     let lines: String = (0..20_000)
-        .map(|n| audit_event(&format!("event-{n:06}-{:x}", n * 7919), "2026-03-02T08:00:00Z", "SE1-1", "191212121212"))
+        .map(|n| {
+            audit_event(
+                &format!("event-{n:06}-{:x}", n * 7919),
+                "2026-03-02T08:00:00Z",
+                "SE1-1",
+                "191212121212",
+            )
+        })
         .collect();
     house.write("logs/journal/a.ndjson", lines.as_bytes());
     std::fs::create_dir_all(house.path("lake")).unwrap();

@@ -129,7 +129,8 @@ pub fn finish(mut command: Command) -> Run {
         }
         std::thread::sleep(Duration::from_millis(10));
     };
-    let output = Output { status, stdout: readers.0.join().expect("reads"), stderr: readers.1.join().expect("reads") };
+    let output =
+        Output { status, stdout: readers.0.join().expect("reads"), stderr: readers.1.join().expect("reads") };
     Run {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

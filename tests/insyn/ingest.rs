@@ -6,7 +6,9 @@ const ANNA: &str = "191212121212";
 
 fn journal(house: &House, from: u32, to: u32) {
     let lines: String = (from..to)
-        .map(|n| audit_event(&format!("e{n:05}"), &format!("2026-03-02T08:{:02}:00+01:00", n % 60), "SE1-1", ANNA))
+        .map(|n| {
+            audit_event(&format!("e{n:05}"), &format!("2026-03-02T08:{:02}:00+01:00", n % 60), "SE1-1", ANNA)
+        })
         .collect();
     house.append("logs/journal/2026-03-02.ndjson", lines.as_bytes());
 }
@@ -21,7 +23,8 @@ fn a_second_run_adds_nothing_and_new_lines_are_added_once() {
     let report = house.ingest();
     assert_eq!(report["events"], 30);
     assert_eq!(report["sources"][0]["name"], "journal");
-    let rows = house.rows(&["sql", "SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM access_events"]);
+    let rows =
+        house.rows(&["sql", "SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM access_events"]);
     assert_eq!(rows[0]["n"], 130);
     assert_eq!(rows[0]["ids"], 130);
 }
@@ -41,8 +44,15 @@ fn a_renamed_and_compressed_file_is_the_same_file() {
     journal(&house, 0, 50);
     assert_eq!(house.ingest()["events"], 50);
     journal(&house, 50, 60);
-    std::fs::rename(house.path("logs/journal/2026-03-02.ndjson"), house.path("logs/journal/2026-03-02.ndjson.1")).unwrap();
-    let gzip = std::process::Command::new("gzip").arg(house.path("logs/journal/2026-03-02.ndjson.1")).status().unwrap();
+    std::fs::rename(
+        house.path("logs/journal/2026-03-02.ndjson"),
+        house.path("logs/journal/2026-03-02.ndjson.1"),
+    )
+    .unwrap();
+    let gzip = std::process::Command::new("gzip")
+        .arg(house.path("logs/journal/2026-03-02.ndjson.1"))
+        .status()
+        .unwrap();
     assert!(gzip.success());
     assert_eq!(house.ingest()["events"], 10, "only what the plain file had not shown yet");
     assert_eq!(house.ingest()["events"], 0);
@@ -75,7 +85,8 @@ fn a_reason_names_column_and_fault_and_never_the_value() {
     house.write("logs/omsorg/2026-03-02.csv", &bytes);
     let report = house.ingest();
     assert_eq!((&report["events"], &report["quarantined"]), (&1.into(), &1.into()));
-    let reason = house.rows(&["sql", "SELECT reason FROM quarantine"])[0]["reason"].as_str().unwrap().to_owned();
+    let reason =
+        house.rows(&["sql", "SELECT reason FROM quarantine"])[0]["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("occurred_at") || reason.contains("Tidpunkt"), "{reason}");
     assert!(!reason.contains("går") && !reason.contains("1212"), "{reason}");
     let rows = house.rows(&["trace", "subject", "121212-1212"]);

@@ -52,6 +52,7 @@ struct SourceRow {
     format: String,
     state_key: &'static str,
     state: String,
+    why: String,
     last_event: String,
     events: String,
     behind: String,
@@ -214,6 +215,7 @@ fn source_row(app: &App, lang: Lang, source: &Source) -> SourceRow {
         format: source.format.clone(),
         state_key,
         state,
+        why: source.why.clone(),
         last_event: source.last_event.map_or_else(|| "–".into(), |at| lang::minute(app.zone(), at)),
         events: whole(source.events),
         behind: match source.seconds_behind {

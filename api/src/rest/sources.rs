@@ -16,6 +16,8 @@ pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) format: String,
     pub(crate) state: String,
+    /// Why it is in that state, where there is something to say.
+    pub(crate) why: String,
     pub(crate) last_event: Option<i64>,
     pub(crate) events: Option<f64>,
     pub(crate) quarantined: Option<f64>,
@@ -52,6 +54,7 @@ fn source(status: &Value) -> Source {
         name: text("name"),
         format: text("format"),
         state: text("state"),
+        why: text("why"),
         last_event: status["last_event"]
             .as_str()
             .and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok())

@@ -62,7 +62,9 @@ pub(super) fn read(cell: &Cell<'_>, column: &ContextColumn, zone: Tz, now: i64) 
         (Kind::Date, Cell::Text(text)) => date(text.trim()).map(Value::Date),
         (Kind::Time | Kind::End, Cell::Instant(at)) => Some(Value::Time(*at)),
         (Kind::Time | Kind::End, Cell::Date(date)) => day(*date, column.kind, zone).map(Value::Time),
-        (Kind::Time | Kind::End, Cell::Text(text)) => instant(text.trim(), column.kind, zone).map(Value::Time),
+        (Kind::Time | Kind::End, Cell::Text(text)) => {
+            instant(text.trim(), column.kind, zone).map(Value::Time)
+        }
         _ => None,
     };
     value.ok_or_else(|| Unfit { found: kind_of(cell), expected: expected(column.kind) })
@@ -93,10 +95,11 @@ fn instant(text: &str, kind: Kind, zone: Tz) -> Option<i64> {
 }
 
 fn date(text: &str) -> Option<NaiveDate> {
-    let digits_in_place = text.len() == 10 && text.bytes().enumerate().all(|(i, b)| match i {
-        4 | 7 => b == b'-',
-        _ => b.is_ascii_digit(),
-    });
+    let digits_in_place = text.len() == 10
+        && text.bytes().enumerate().all(|(i, b)| match i {
+            4 | 7 => b == b'-',
+            _ => b.is_ascii_digit(),
+        });
     if digits_in_place { NaiveDate::parse_from_str(text, "%Y-%m-%d").ok() } else { None }
 }
 

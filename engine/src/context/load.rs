@@ -36,15 +36,22 @@ pub async fn load(lake: &Lake, dir: &Path, zone: Tz) -> Result<LoadReport, Conte
         // Reading a file of a million rows takes a while: not on the threads that serve others.
         let read = move || encode(table, &path, zone, loaded_at.timestamp_micros());
         let joined = tokio::task::spawn_blocking(read).await;
-        let (described, bytes) = joined.map_err(|e| ContextError::Io { path: dir.to_owned(), what: e.to_string() })??;
+        let (described, bytes) =
+            joined.map_err(|e| ContextError::Io { path: dir.to_owned(), what: e.to_string() })??;
         store.put(&table_path(&id, table.name), bytes.into()).await?;
         tables.push(described);
     }
-    let manifest = Manifest { id, loaded_at: loaded_at.timestamp_micros(), timezone: zone.name().to_owned(), tables };
+    let manifest =
+        Manifest { id, loaded_at: loaded_at.timestamp_micros(), timezone: zone.name().to_owned(), tables };
     manifest::publish(store.as_ref(), &manifest).await?;
     let tables = manifest.tables.into_iter();
     let tables = tables.map(|t| LoadedTable { table: t.table, file: t.file, rows: t.rows, notes: t.notes });
-    Ok(LoadReport { load: manifest.id, loaded_at: manifest.loaded_at, tables: tables.collect(), notes: found.notes })
+    Ok(LoadReport {
+        load: manifest.id,
+        loaded_at: manifest.loaded_at,
+        tables: tables.collect(),
+        notes: found.notes,
+    })
 }
 
 struct Found {
@@ -55,8 +62,11 @@ struct Found {
 fn find(dir: &Path) -> Result<Found, ContextError> {
     let io = |e: std::io::Error| ContextError::Io { path: dir.to_owned(), what: e.to_string() };
     let mut found = Found { files: Vec::new(), notes: Vec::new() };
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(dir).map_err(io)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(io)?;
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
+        .map_err(io)?
+        .map(|e| e.map(|e| e.path()))
+        .collect::<Result<_, _>>()
+        .map_err(io)?;
     paths.sort();
     for path in paths {
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
@@ -136,7 +146,8 @@ impl<'a> Rows<'a> {
             .set_compression(Compression::ZSTD(Default::default()))
             .set_max_row_group_row_count(Some(131_072))
             .build();
-        let writer = ArrowWriter::try_new(Vec::new(), table.schema(), Some(properties)).map_err(|e| written(path, &e))?;
+        let writer = ArrowWriter::try_new(Vec::new(), table.schema(), Some(properties))
+            .map_err(|e| written(path, &e))?;
         let at = |name: &str| table.columns.iter().position(|c| c.name == name);
         Ok(Rows {
             table,

@@ -36,7 +36,10 @@ pub(super) fn read_csv(
         let at = record.position().map_or(0, csv::Position::line);
         let fields: Vec<&str> = record
             .iter()
-            .map(|f| std::str::from_utf8(f).map_err(|_| line(path, at, "found bytes that are not UTF-8, expected UTF-8")))
+            .map(|f| {
+                std::str::from_utf8(f)
+                    .map_err(|_| line(path, at, "found bytes that are not UTF-8, expected UTF-8"))
+            })
             .collect::<Result<_, _>>()?;
         let Some((known, width)) = &header else {
             header = Some((layout(path, table, &fields)?, fields.len()));
@@ -52,7 +55,10 @@ pub(super) fn read_csv(
     }
     match header {
         Some((layout, _)) => Ok(layout.notes),
-        None => Err(ContextError::Header { file: path.to_owned(), what: "found an empty file, expected a header".into() }),
+        None => Err(ContextError::Header {
+            file: path.to_owned(),
+            what: "found an empty file, expected a header".into(),
+        }),
     }
 }
 
@@ -62,7 +68,10 @@ pub(super) fn read_parquet(
     table: &ContextTable,
     row: &mut dyn FnMut(u64, &[Cell<'_>]) -> Result<(), ContextError>,
 ) -> Result<Vec<String>, ContextError> {
-    let unreadable = |e: &dyn std::fmt::Display| ContextError::Io { path: path.to_owned(), what: format!("unreadable Parquet: {e}") };
+    let unreadable = |e: &dyn std::fmt::Display| ContextError::Io {
+        path: path.to_owned(),
+        what: format!("unreadable Parquet: {e}"),
+    };
     let builder = ParquetRecordBatchReaderBuilder::try_new(open(path)?).map_err(|e| unreadable(&e))?;
     let schema = builder.schema().clone();
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
@@ -77,7 +86,11 @@ pub(super) fn read_parquet(
             .map(|(at, column)| match at {
                 Some(at) => plain(batch.column(*at)).map(Some).ok_or_else(|| ContextError::Header {
                     file: path.to_owned(),
-                    what: format!("column {} is of type {}, expected text", column.name, batch.column(*at).data_type()),
+                    what: format!(
+                        "column {} is of type {}, expected text",
+                        column.name,
+                        batch.column(*at).data_type()
+                    ),
                 }),
                 None => Ok(None),
             })

@@ -58,7 +58,11 @@ impl Resolver {
     }
 
     /// From the rows of the three tables.
-    pub(crate) fn of(accounts: &[RecordBatch], identities: &[RecordBatch], staff: &[RecordBatch]) -> Resolver {
+    pub(crate) fn of(
+        accounts: &[RecordBatch],
+        identities: &[RecordBatch],
+        staff: &[RecordBatch],
+    ) -> Resolver {
         let mut resolver = Resolver::default();
         accounts.iter().for_each(|batch| resolver.add_accounts(&Text::of(batch)));
         identities.iter().for_each(|batch| resolver.add_identities(&Text::of(batch)));
@@ -122,7 +126,8 @@ impl Resolver {
 
     fn add_accounts(&mut self, rows: &Text<'_>) {
         for row in 0..rows.batch.num_rows() {
-            let (Some(account), Some(user_id)) = (rows.get("account_id", row), rows.get("user_id", row)) else {
+            let (Some(account), Some(user_id)) = (rows.get("account_id", row), rows.get("user_id", row))
+            else {
                 continue;
             };
             let holding = Holding {
@@ -139,7 +144,8 @@ impl Resolver {
     /// When one number is said to belong to two people, the later statement holds.
     fn add_identities(&mut self, rows: &Text<'_>) {
         for row in 0..rows.batch.num_rows() {
-            let (Some(subject), Some(other)) = (rows.get("subject_id", row), rows.get("other_id", row)) else {
+            let (Some(subject), Some(other)) = (rows.get("subject_id", row), rows.get("other_id", row))
+            else {
                 continue;
             };
             if subject != other {
@@ -180,7 +186,11 @@ fn keep_later(map: &mut HashMap<String, (String, i64)>, key: &str, value: &str, 
     }
 }
 
-async fn table(store: &dyn ObjectStore, manifest: &Manifest, name: &str) -> Result<Vec<RecordBatch>, ContextError> {
+async fn table(
+    store: &dyn ObjectStore,
+    manifest: &Manifest,
+    name: &str,
+) -> Result<Vec<RecordBatch>, ContextError> {
     if !manifest.tables.iter().any(|t| t.table == name) {
         return Ok(Vec::new());
     }
@@ -237,7 +247,11 @@ mod tests {
     #[test]
     fn an_account_is_whose_it_was_then_and_there() {
         let r = resolver(
-            &[("omsorg", "anka01", "SE-A", 0, 99), ("omsorg", "anka01", "SE-B", 100, 200), ("", "x", "SE-A", 0, 9)],
+            &[
+                ("omsorg", "anka01", "SE-A", 0, 99),
+                ("omsorg", "anka01", "SE-B", 100, 200),
+                ("", "x", "SE-A", 0, 9),
+            ],
             &[],
         );
         for (source, account, at, expected) in [
@@ -258,7 +272,8 @@ mod tests {
 
     #[test]
     fn numbers_lead_to_the_current_one_and_back() {
-        let r = resolver(&[], &[("B", "A", 1), ("C", "B", 2), ("C", "R1", 3), ("Z", "A2", 1), ("Y", "A2", 2)]);
+        let r =
+            resolver(&[], &[("B", "A", 1), ("C", "B", 2), ("C", "R1", 3), ("Z", "A2", 1), ("Y", "A2", 2)]);
         for (number, current) in [("A", "C"), ("B", "C"), ("C", "C"), ("R1", "C"), ("A2", "Y"), ("Q", "Q")] {
             assert_eq!(r.current(number), current, "{number}");
         }

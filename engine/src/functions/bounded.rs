@@ -85,7 +85,12 @@ impl ScalarUDFImpl for Bounded {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let most = self.growth.most(&args);
         if most > MOST {
-            return resources_err!("{} would make {} MB of text, at most {} MB", self.name(), most >> 20, MOST >> 20);
+            return resources_err!(
+                "{} would make {} MB of text, at most {} MB",
+                self.name(),
+                most >> 20,
+                MOST >> 20
+            );
         }
         self.inner.invoke_with_args(args)
     }
@@ -107,7 +112,9 @@ impl Growth {
                 let times = (total(0) / shortest).saturating_add(rows);
                 total(0).saturating_add(times.saturating_mul(longest(2)))
             }
-            Growth::Items => all.saturating_add(args.args.first().map_or(0, items).saturating_mul(longest(1).max(4))),
+            Growth::Items => {
+                all.saturating_add(args.args.first().map_or(0, items).saturating_mul(longest(1).max(4)))
+            }
             // The longest that one letter of a pattern becomes is a whole date with time and zone.
             Growth::Pattern => total(1).saturating_mul(20),
         }
@@ -123,7 +130,9 @@ fn bytes(value: &ColumnarValue, rows: usize) -> usize {
 
 fn scalar_bytes(scalar: &ScalarValue) -> usize {
     match scalar {
-        ScalarValue::Utf8(t) | ScalarValue::Utf8View(t) | ScalarValue::LargeUtf8(t) => t.as_ref().map_or(0, String::len),
+        ScalarValue::Utf8(t) | ScalarValue::Utf8View(t) | ScalarValue::LargeUtf8(t) => {
+            t.as_ref().map_or(0, String::len)
+        }
         other => other.size(),
     }
 }

@@ -140,7 +140,11 @@ impl ScalarUDFImpl for Own {
             }
             (
                 Arg::Time,
-                DataType::Timestamp(_, _) | DataType::Date32 | DataType::Utf8 | DataType::Utf8View | DataType::Null,
+                DataType::Timestamp(_, _)
+                | DataType::Date32
+                | DataType::Utf8
+                | DataType::Utf8View
+                | DataType::Null,
             ) => Ok(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
             (Arg::Text, other) => plan_err!("{} takes text, found {other}", self.name()),
             (Arg::Time, other) => plan_err!("{} takes a time, found {other}", self.name()),
@@ -170,7 +174,8 @@ impl Own {
                 Arc::new(texts(first).map(|t| t.map(insyn_event::is_valid)).collect::<BooleanArray>())
             }
             (Which::LocalDate, []) => {
-                let days = times(first).map(|at| Some(Date32Type::from_naive_date(local(at?, *zone)?.date_naive())));
+                let days =
+                    times(first).map(|at| Some(Date32Type::from_naive_date(local(at?, *zone)?.date_naive())));
                 Arc::new(days.collect::<Date32Array>())
             }
             (Which::LocalHour, []) => {
@@ -178,12 +183,15 @@ impl Own {
                 Arc::new(hours.collect::<Int32Array>())
             }
             (Which::LocalWeekday, []) => {
-                let days = times(first).map(|at| i32::try_from(local(at?, *zone)?.weekday().number_from_monday()).ok());
+                let days = times(first)
+                    .map(|at| i32::try_from(local(at?, *zone)?.weekday().number_from_monday()).ok());
                 Arc::new(days.collect::<Int32Array>())
             }
             (Which::AgeAt, [at]) => {
                 let ages = texts(first).zip(times(at));
-                Arc::new(ages.map(|(id, at)| age(id?, local(at?, *zone)?.date_naive())).collect::<Int32Array>())
+                Arc::new(
+                    ages.map(|(id, at)| age(id?, local(at?, *zone)?.date_naive())).collect::<Int32Array>(),
+                )
             }
             (Which::SubjectKey, []) if !resolver.knows_identities() => ArrayRef::clone(first),
             (Which::SubjectKey, []) => {
@@ -197,7 +205,9 @@ impl Own {
                 let mut actors = StringBuilder::with_capacity(user.len(), user.len() * 16);
                 for ((source, user), at) in texts(first).zip(texts(user)).zip(times(at)) {
                     match (source, user, at) {
-                        (Some(source), Some(user), Some(at)) => actors.append_value(resolver.actor(source, user, at)),
+                        (Some(source), Some(user), Some(at)) => {
+                            actors.append_value(resolver.actor(source, user, at))
+                        }
                         _ => actors.append_option(user),
                     }
                 }

@@ -71,13 +71,18 @@ impl Walk<'_> {
         }
         let columns = node.schema().fields().len();
         if columns > MOST_COLUMNS {
-            return Err(SqlError::refused("the columns", format!("{columns} in one step, at most {MOST_COLUMNS}")));
+            return Err(SqlError::refused(
+                "the columns",
+                format!("{columns} in one step, at most {MOST_COLUMNS}"),
+            ));
         }
         match node {
             LogicalPlan::TableScan(_) => {
                 self.tables += 1;
                 match self.tables > MOST_TABLES {
-                    true => Err(SqlError::refused("the tables", format!("named more than {MOST_TABLES} times"))),
+                    true => {
+                        Err(SqlError::refused("the tables", format!("named more than {MOST_TABLES} times")))
+                    }
                     false => Ok(()),
                 }
             }
@@ -100,15 +105,22 @@ impl Walk<'_> {
             LogicalPlan::Dml(_) => refused("INSERT, UPDATE or DELETE", "the lake is read-only"),
             LogicalPlan::Ddl(_) => refused("CREATE, DROP or INTO", "the lake is read-only"),
             LogicalPlan::Copy(_) => refused("COPY", "no files are written"),
-            LogicalPlan::Statement(_) => refused("SET, PREPARE or a transaction", "settings are not the query's"),
+            LogicalPlan::Statement(_) => {
+                refused("SET, PREPARE or a transaction", "settings are not the query's")
+            }
             LogicalPlan::DescribeTable(_) => refused("DESCRIBE", "only SELECT is answered"),
-            LogicalPlan::Repartition(_) | LogicalPlan::Extension(_) => refused("a plan node", "it is not a query's"),
+            LogicalPlan::Repartition(_) | LogicalPlan::Extension(_) => {
+                refused("a plan node", "it is not a query's")
+            }
         }
     }
 
     fn check_expression(&self, expr: &Expr) -> Result<(), SqlError> {
         if self.expressions > MOST_EXPRESSIONS {
-            return Err(SqlError::refused("the query's size", format!("more than {MOST_EXPRESSIONS} expressions")));
+            return Err(SqlError::refused(
+                "the query's size",
+                format!("more than {MOST_EXPRESSIONS} expressions"),
+            ));
         }
         match expr {
             Expr::Column(column) | Expr::OuterReferenceColumn(_, column) => self.check_column(&column.name),
@@ -148,7 +160,9 @@ impl Walk<'_> {
             | Expr::GroupingSet(_)
             | Expr::Unnest(_) => Ok(()),
             Expr::Placeholder(p) => Err(SqlError::refused(&p.id, "there are no parameters to fill in")),
-            Expr::ScalarVariable(_, names) => Err(SqlError::refused(names.join("."), "there are no variables")),
+            Expr::ScalarVariable(_, names) => {
+                Err(SqlError::refused(names.join("."), "there are no variables"))
+            }
             other => Err(SqlError::refused(other.variant_name(), "it is not known to be harmless")),
         }
     }
@@ -167,13 +181,18 @@ impl Walk<'_> {
 fn allowed(name: &str, list: &[&str]) -> Result<(), SqlError> {
     match list.contains(&name) {
         true => Ok(()),
-        false => Err(SqlError::refused(format!("{name}(…)"), "the function is not on the list of those that are allowed")),
+        false => Err(SqlError::refused(
+            format!("{name}(…)"),
+            "the function is not on the list of those that are allowed",
+        )),
     }
 }
 
 fn check_literal(value: &ScalarValue) -> Result<(), SqlError> {
     let bytes = match value {
-        ScalarValue::Utf8(Some(t)) | ScalarValue::Utf8View(Some(t)) | ScalarValue::LargeUtf8(Some(t)) => t.len(),
+        ScalarValue::Utf8(Some(t)) | ScalarValue::Utf8View(Some(t)) | ScalarValue::LargeUtf8(Some(t)) => {
+            t.len()
+        }
         ScalarValue::Binary(Some(b)) => b.len(),
         _ => 0,
     };

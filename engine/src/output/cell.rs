@@ -5,8 +5,8 @@ use std::io::Write;
 use arrow::array::{Array, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::{
     DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
@@ -176,7 +176,9 @@ fn binary(bytes: &[u8]) -> String {
 
 fn timestamp(array: &dyn Array, row: usize, unit: TimeUnit) -> Result<DateTime<Utc>, OutputError> {
     let at = match unit {
-        TimeUnit::Second => DateTime::from_timestamp(array.as_primitive::<TimestampSecondType>().value(row), 0),
+        TimeUnit::Second => {
+            DateTime::from_timestamp(array.as_primitive::<TimestampSecondType>().value(row), 0)
+        }
         TimeUnit::Millisecond => {
             DateTime::from_timestamp_millis(array.as_primitive::<TimestampMillisecondType>().value(row))
         }

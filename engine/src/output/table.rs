@@ -27,7 +27,8 @@ pub(super) fn write(
         })
         .collect();
     if rows > 0 {
-        let columns: Vec<Column> = shown.iter().map(|i| Column::new(schema, batches, *i, zone)).collect::<Result<_, _>>()?;
+        let columns: Vec<Column> =
+            shown.iter().map(|i| Column::new(schema, batches, *i, zone)).collect::<Result<_, _>>()?;
         write_line(out, columns.iter().map(|c| (c.name.as_str(), c.width, c.right)))?;
         let rules: Vec<String> = columns.iter().map(|c| "-".repeat(c.width)).collect();
         write_line(out, columns.iter().zip(&rules).map(|(c, rule)| (rule.as_str(), c.width, c.right)))?;
@@ -36,7 +37,8 @@ pub(super) fn write(
         }
     }
     let hidden = if rows > 0 { schema.fields().len() - shown.len() } else { 0 };
-    let more = if hidden > 0 { format!(" ({hidden} columns without values are left out)") } else { String::new() };
+    let more =
+        if hidden > 0 { format!(" ({hidden} columns without values are left out)") } else { String::new() };
     writeln!(out, "{rows} row{}{more}", if rows == 1 { "" } else { "s" })?;
     Ok(())
 }
@@ -49,7 +51,12 @@ struct Column {
 }
 
 impl Column {
-    fn new(schema: &SchemaRef, batches: &[RecordBatch], index: usize, zone: Tz) -> Result<Column, OutputError> {
+    fn new(
+        schema: &SchemaRef,
+        batches: &[RecordBatch],
+        index: usize,
+        zone: Tz,
+    ) -> Result<Column, OutputError> {
         let field = schema.field(index);
         let mut cells = Vec::new();
         for batch in batches {
@@ -59,7 +66,8 @@ impl Column {
         }
         let name = fit(field.name());
         let width = cells.iter().map(|c| width(c)).chain([width(&name)]).max().unwrap_or(0);
-        let right = field.data_type().is_numeric() && !matches!(field.data_type(), DataType::Dictionary(_, _));
+        let right =
+            field.data_type().is_numeric() && !matches!(field.data_type(), DataType::Dictionary(_, _));
         Ok(Column { name, cells, width, right })
     }
 }

@@ -36,7 +36,10 @@ pub fn in_memory(
     let resolver = Arc::new(Resolver::of(&rows("accounts"), &rows("identities"), &rows("staff")));
     let session = new_context(&Arc::new(RuntimeEnv::default()), zone, &resolver);
     let events = Arc::new(MemTable::try_new(Table::AccessEvents.schema(), vec![events])?);
-    session.register_table(TableReference::bare(ACCESSES), Arc::new(accesses_over(events.clone(), zone, &resolver)?))?;
+    session.register_table(
+        TableReference::bare(ACCESSES),
+        Arc::new(accesses_over(events.clone(), zone, &resolver)?),
+    )?;
     session.register_table(TableReference::bare(Table::AccessEvents.name()), events)?;
     for table in context::TABLES.iter() {
         let rows = MemTable::try_new(table.schema(), vec![rows(table.name)])?;

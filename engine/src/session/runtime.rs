@@ -85,7 +85,8 @@ impl Runtime {
     pub(super) async fn context(&self, lake: &Lake) -> Result<Arc<Context>, EngineError> {
         let store = lake.object_store();
         let broken = |load: &str, what: String| EngineError::Context { load: load.to_owned(), what };
-        let manifest = context::current(store.as_ref()).await.map_err(|e| broken("current", e.to_string()))?;
+        let manifest =
+            context::current(store.as_ref()).await.map_err(|e| broken("current", e.to_string()))?;
         let mut kept = self.context.lock().await;
         if let Some(kept) = kept.as_ref()
             && kept.manifest == manifest

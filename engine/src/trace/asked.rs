@@ -33,12 +33,18 @@ impl Asked {
             && to < from
         {
             let found = "an end before the start".to_owned();
-            return Err(EngineError::Question { what: "the period", found, expected: "a start and a later end" });
+            return Err(EngineError::Question {
+                what: "the period",
+                found,
+                expected: "a start and a later end",
+            });
         }
         let mut asked = match &query.of {
             Of::Subject(id) => subject(session, written(id, "the subject's id")?),
             Of::User(id) => user(session, written(id, "the user's id")?, query)?,
-            Of::Event { id, source } => event(session, written(id, "the event's id")?, source.as_deref()).await?,
+            Of::Event { id, source } => {
+                event(session, written(id, "the event's id")?, source.as_deref()).await?
+            }
         };
         if let Some(from) = query.from {
             asked.filter = asked.filter.and(col("occurred_at").gt_eq(instant(from)));
@@ -57,7 +63,8 @@ fn subject(session: &Session, written: &str) -> Asked {
     let id = insyn_event::normalise(written, None, Utc::now().timestamp_micros()).id;
     let numbers = session.resolver().numbers_of(&id);
     let joined = numbers.iter().filter(|n| **n != id);
-    let joined = joined.map(|used| Joined { via: "identities", asked: id.clone(), used: used.clone() }).collect();
+    let joined =
+        joined.map(|used| Joined { via: "identities", asked: id.clone(), used: used.clone() }).collect();
     let filter = one_of("subject_id", &numbers);
     Asked { filter, joined, other_side: OtherSide::Actors, counters: Counters::default() }
 }
@@ -71,7 +78,8 @@ fn user(session: &Session, id: &str, query: &Query) -> Result<Asked, EngineError
     let accounts = people.iter().flat_map(|p| resolver.accounts_of(p)).cloned();
     let names: BTreeSet<String> = accounts.chain(people.iter().cloned()).collect();
     let joined = names.iter().filter(|n| n.as_str() != id);
-    let joined = joined.map(|used| Joined { via: "accounts", asked: id.to_owned(), used: used.clone() }).collect();
+    let joined =
+        joined.map(|used| Joined { via: "accounts", asked: id.to_owned(), used: used.clone() }).collect();
     let mut filter = one_of("user_id", &names);
     if names.len() > 1 {
         let behind = actor(session)?.in_list(people.iter().map(|p| lit(p.as_str())).collect(), false);

@@ -58,7 +58,11 @@ pub(super) fn of(batches: &[RecordBatch], other: OtherSide) -> Result<Summary, E
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a arrow::array::ArrayRef, EngineError> {
-    batch.column_by_name(name).ok_or(EngineError::UnknownColumn { name: name.to_owned(), table: "trace", nearest: None })
+    batch.column_by_name(name).ok_or(EngineError::UnknownColumn {
+        name: name.to_owned(),
+        table: "trace",
+        nearest: None,
+    })
 }
 
 fn text<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a StringArray, EngineError> {

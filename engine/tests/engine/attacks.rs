@@ -75,7 +75,9 @@ async fn giants_are_stopped() {
     let (_world, session) = many().await;
     let session = session.with_limits(small_limits());
     let doubling = |times: usize| {
-        (0..times).fold("SELECT record x FROM access_events".to_owned(), |q, _| format!("SELECT x || x AS x FROM ({q})"))
+        (0..times).fold("SELECT record x FROM access_events".to_owned(), |q, _| {
+            format!("SELECT x || x AS x FROM ({q})")
+        })
     };
     let replacing = |times: usize| {
         (0..times).fold("SELECT record x FROM access_events".to_owned(), |q, _| {
@@ -92,7 +94,10 @@ async fn giants_are_stopped() {
         "SELECT a.event_id, sum(length(a.record)) OVER () FROM access_events a, access_events b".to_owned(),
         "SELECT DISTINCT a.record || b.event_id FROM access_events a, access_events b".to_owned(),
         "SELECT array_to_string(array_agg(event_id), rpad('x', 100)) FROM access_events".to_owned(),
-        format!("SELECT array_to_string(l, '{}') FROM (SELECT array_agg(a.event_id) l FROM access_events a), access_events", "-".repeat(4000)),
+        format!(
+            "SELECT array_to_string(l, '{}') FROM (SELECT array_agg(a.event_id) l FROM access_events a), access_events",
+            "-".repeat(4000)
+        ),
         format!("SELECT to_char(occurred_at, '{}') FROM access_events", "%c".repeat(2000)),
         "SELECT * FROM access_events a JOIN access_events b ON a.subject_id = b.subject_id".to_owned(),
     ] {

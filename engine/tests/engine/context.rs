@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use expect_test::{Expect, expect};
 use insyn_engine::context::{self, ContextError};
 
@@ -35,8 +37,16 @@ async fn a_bad_row_names_its_place_and_never_its_value() {
     )
     .await;
     check_error(
-        &[good, ("rights.csv", "\u{feff}user_id,source,right,care_unit_id,valid_from,valid_to\n,s,r,u,,\n".as_bytes())],
-        expect!["DIR/context/rights.csv, line 2, column user_id: found nothing, expected a value in every row"],
+        &[
+            good,
+            (
+                "rights.csv",
+                "\u{feff}user_id,source,right,care_unit_id,valid_from,valid_to\n,s,r,u,,\n".as_bytes(),
+            ),
+        ],
+        expect![
+            "DIR/context/rights.csv, line 2, column user_id: found nothing, expected a value in every row"
+        ],
     )
     .await;
     check_error(
@@ -65,7 +75,9 @@ async fn a_bad_row_names_its_place_and_never_its_value() {
 async fn a_wrong_header_says_what_is_missing() {
     check_error(
         &[("places.csv", b"adress_range,care_unit_id\n")],
-        expect![[r#"DIR/context/places.csv, line 1: column "address_range" is missing (found "adress_range")"#]],
+        expect![[
+            r#"DIR/context/places.csv, line 1: column "address_range" is missing (found "adress_range")"#
+        ]],
     )
     .await;
     check_error(
@@ -73,8 +85,11 @@ async fn a_wrong_header_says_what_is_missing() {
         expect![[r#"DIR/context/places.csv, line 1: column "care_unit_id" stands there twice"#]],
     )
     .await;
-    check_error(&[("places.csv", b"")], expect!["DIR/context/places.csv, line 1: found an empty file, expected a header"])
-        .await;
+    check_error(
+        &[("places.csv", b"")],
+        expect!["DIR/context/places.csv, line 1: found an empty file, expected a header"],
+    )
+    .await;
     check_error(
         &[("places.csv", b"address_range,care_unit_id\n"), ("places.parquet", b"")],
         expect!["DIR/context: places is there as .csv and as .parquet, expected one of them"],
@@ -155,7 +170,14 @@ async fn parquet_reads_as_csv_does() {
     load(&world, &[("subjects.parquet", &parquet(&subjects))]).await.unwrap();
     let answer = world.session().await.sql("SELECT subject_id, postcode, protected_identity, public_figure, deceased_on, valid_from FROM subjects").await.unwrap();
     let mut text = Vec::new();
-    insyn_engine::output::write(insyn_engine::output::Format::Ndjson, &answer.schema, &answer.batches, ZONE, &mut text).unwrap();
+    insyn_engine::output::write(
+        insyn_engine::output::Format::Ndjson,
+        &answer.schema,
+        &answer.batches,
+        ZONE,
+        &mut text,
+    )
+    .unwrap();
     expect![[r#"
         {"subject_id":"201212121212","postcode":"12345","protected_identity":true,"public_figure":false,"deceased_on":"2024-10-04","valid_from":"1970-01-01T00:00:00Z"}
     "#]]

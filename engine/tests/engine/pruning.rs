@@ -14,7 +14,13 @@ async fn sorted_world() -> World {
             .map(|i| {
                 let subject = format!("19{:010}", batch * 100 + i % 100);
                 let when = format!("2026-{:02}-01T08:00:00Z", batch + 1);
-                let mut e = event(&format!("b{batch}-{i}"), "journal", &when, &format!("user-{batch}-{}", i % 7), &subject);
+                let mut e = event(
+                    &format!("b{batch}-{i}"),
+                    "journal",
+                    &when,
+                    &format!("user-{batch}-{}", i % 7),
+                    &subject,
+                );
                 e.occurred_at += i64::from(i) * 1_000_000;
                 e
             })
@@ -56,7 +62,12 @@ async fn a_period_opens_only_its_files() {
     let query = "SELECT count(DISTINCT user_id) n FROM accesses \
                  WHERE occurred_at >= '2026-03-01' AND occurred_at < '2026-04-01'";
     let answer = session.sql(query).await.unwrap();
-    assert_eq!((answer.counters.files_planned, answer.counters.files_opened), (1, 1), "{:?}", answer.counters);
+    assert_eq!(
+        (answer.counters.files_planned, answer.counters.files_opened),
+        (1, 1),
+        "{:?}",
+        answer.counters
+    );
     let query = "SELECT count(DISTINCT user_id) n FROM access_events WHERE year = '2025'";
     assert_eq!(session.sql(query).await.unwrap().counters.files_planned, 0);
 }
@@ -78,5 +89,8 @@ async fn few_columns_are_few_bytes() {
         query.columns = Some(columns.iter().map(|c| (*c).to_owned()).collect());
         trace(&session, &query).await.unwrap().counters.bytes_scanned
     };
-    assert!(bytes(&["occurred_at", "user_id"]).await < bytes(&["occurred_at", "user_id", "record", "event_id"]).await);
+    assert!(
+        bytes(&["occurred_at", "user_id"]).await
+            < bytes(&["occurred_at", "user_id", "record", "event_id"]).await
+    );
 }

@@ -12,7 +12,11 @@ use crate::world::{self, World, at, event};
 
 fn ids(trace: &Trace) -> Vec<String> {
     let column = |b: &RecordBatch| b.column_by_name("event_id").unwrap().as_string::<i32>().clone();
-    trace.batches.iter().flat_map(|b| column(b).iter().flatten().map(str::to_owned).collect::<Vec<_>>()).collect()
+    trace
+        .batches
+        .iter()
+        .flat_map(|b| column(b).iter().flatten().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 fn subject(id: &str) -> Query {
@@ -50,7 +54,8 @@ async fn a_subject_is_found_under_every_number_and_in_any_writing() {
         }
     );
     let columns: Vec<&str> = found.schema.fields().iter().map(|f| f.name().as_str()).collect();
-    let all: Vec<String> = schema().fields().iter().map(|f| f.name().clone()).filter(|n| n != "record").collect();
+    let all: Vec<String> =
+        schema().fields().iter().map(|f| f.name().clone()).filter(|n| n != "record").collect();
     assert_eq!(columns, all);
 }
 
@@ -71,14 +76,21 @@ async fn a_user_is_found_under_every_account_while_it_was_theirs() {
     let session = world.session().await;
     let found = trace(&session, &user("SE-A")).await.unwrap();
     assert_eq!(ids(&found), ["j6", "j1", "j2", "j3", "o1"]);
-    assert_eq!(found.joined, [Joined { via: "accounts", asked: "SE-A".to_owned(), used: "anka01".to_owned() }]);
+    assert_eq!(
+        found.joined,
+        [Joined { via: "accounts", asked: "SE-A".to_owned(), used: "anka01".to_owned() }]
+    );
     assert_eq!(found.summary.persons, 1);
 
     let found = trace(&session, &user("SE-B")).await.unwrap();
     assert_eq!(ids(&found), ["j4", "j5", "n1", "n2", "o2", "o3"]);
 
     // The account was first A's, then B's.
-    let spring = Query { from: Some(at("2026-01-01T00:00:00Z")), to: Some(at("2026-05-01T00:00:00Z")), ..user("anka01") };
+    let spring = Query {
+        from: Some(at("2026-01-01T00:00:00Z")),
+        to: Some(at("2026-05-01T00:00:00Z")),
+        ..user("anka01")
+    };
     assert_eq!(ids(&trace(&session, &spring).await.unwrap()), ["j1", "j2", "j3", "o1"]);
     let autumn = Query { from: Some(at("2026-06-15T00:00:00Z")), ..user("anka01") };
     assert_eq!(ids(&trace(&session, &autumn).await.unwrap()), ["n2", "o2", "o3"]);
@@ -104,7 +116,9 @@ async fn limit_columns_and_mistakes() {
     let world = world::small().await;
     let session = world.session().await;
     let columns = ["record", "actor_id", "occurred_at", "event_id", "event_id"].map(str::to_owned).to_vec();
-    let found = trace(&session, &Query { limit: Some(2), columns: Some(columns), ..subject("191212121212") }).await.unwrap();
+    let found = trace(&session, &Query { limit: Some(2), columns: Some(columns), ..subject("191212121212") })
+        .await
+        .unwrap();
     assert_eq!(ids(&found), ["j6", "j1"]);
     assert_eq!((found.summary.rows, found.summary.visits), (7, 6));
     assert_eq!(found.subjects, ["191212121212", "R99120012AB"]);
@@ -131,7 +145,8 @@ fn some_events() -> impl Strategy<Value = Vec<AccessEvent>> {
         let users = ["SE-A", "SE-B", "anka01", "bia", "SE-C", ""];
         let sources = ["journal", "omsorg", "insyn"];
         let events = rows.into_iter().enumerate().map(|(i, (s, u, source, tens))| {
-            let mut e = event(&format!("e{i}"), sources[source], "2026-05-31T00:00:00Z", users[u], subjects[s]);
+            let mut e =
+                event(&format!("e{i}"), sources[source], "2026-05-31T00:00:00Z", users[u], subjects[s]);
             e.occurred_at += tens * 600_000_000;
             e
         });
@@ -154,14 +169,19 @@ fn brute_key(e: &AccessEvent) -> Option<&str> {
     e.subject_id.as_deref().map(|s| if s == "R99120012AB" { "191212121212" } else { s })
 }
 
-fn brute(events: &[AccessEvent], keep: impl Fn(&AccessEvent) -> bool, actors: bool) -> (BTreeSet<String>, Summary) {
+fn brute(
+    events: &[AccessEvent],
+    keep: impl Fn(&AccessEvent) -> bool,
+    actors: bool,
+) -> (BTreeSet<String>, Summary) {
     let mut kept: Vec<&AccessEvent> = events.iter().filter(|e| e.source != "insyn" && keep(e)).collect();
     kept.sort_by_key(|e| e.occurred_at);
     let mut visits: BTreeMap<_, Vec<i64>> = BTreeMap::new();
     for e in &kept {
         visits.entry((brute_actor(e), brute_key(e))).or_default().push(e.occurred_at);
     }
-    let gaps = |times: &Vec<i64>| 1 + times.windows(2).filter(|w| w[1] - w[0] >= 1_800_000_000).count() as u64;
+    let gaps =
+        |times: &Vec<i64>| 1 + times.windows(2).filter(|w| w[1] - w[0] >= 1_800_000_000).count() as u64;
     let people: BTreeSet<_> =
         kept.iter().filter_map(|e| if actors { brute_actor(e) } else { brute_key(e) }).collect();
     let summary = Summary {

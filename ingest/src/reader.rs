@@ -72,6 +72,12 @@ pub struct Journal {
     pub cut: BTreeMap<String, u64>,
 }
 
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.events.len() >= BATCH_ROWS
+    }
+}
+
 impl SourceReader {
     pub fn new(
         config: SourceConfig,
@@ -112,7 +118,7 @@ impl SourceReader {
                 },
                 None => u64::MAX,
             };
-            if batch.bytes >= BATCH_BYTES || batch.events.len() >= BATCH_ROWS {
+            if batch.is_full() {
                 batch.more = true;
                 break;
             }
@@ -175,7 +181,7 @@ impl SourceReader {
         let mut reader = opened.as_ref().ok().map(|_| ()).and_then(|()| self.format.open(&head).ok());
         let refusal = opened.err().map(|fault| fault.to_string());
         loop {
-            if batch.bytes >= BATCH_BYTES || batch.events.len() >= BATCH_ROWS {
+            if batch.is_full() {
                 batch.more = true;
                 break;
             }
@@ -207,6 +213,10 @@ impl SourceReader {
             if place.position >= place.until {
                 break;
             }
+            if batch.is_full() && !buffer.is_empty() {
+                batch.more = true;
+                break;
+            }
             if buffer.len() >= LONGEST {
                 self.quarantine(batch, &place.id, place.position, &buffer, "a record longer than 4 MiB");
                 place.position += buffer.len() as u64;
@@ -232,7 +242,7 @@ impl SourceReader {
     ) -> usize {
         let mut used = 0;
         while let Some(rest) = buffer.get(used..) {
-            let full = batch.bytes >= BATCH_BYTES || batch.events.len() >= BATCH_ROWS;
+            let full = batch.is_full();
             if rest.is_empty() || full || place.position >= place.until {
                 break;
             }

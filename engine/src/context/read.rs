@@ -15,6 +15,9 @@ use super::cells::Cell;
 use super::tables::ContextTable;
 use crate::error::nearest;
 
+/// Takes one row: its number in the file, and its cells in the order of the header.
+type RowSink<'a> = dyn FnMut(u64, &[Cell<'_>]) -> Result<(), ContextError> + 'a;
+
 /// Where each of the table's columns stands in the file, and what of the file has no place in the table.
 struct Layout {
     at: Vec<Option<usize>>,
@@ -25,7 +28,7 @@ struct Layout {
 pub(super) fn read_csv(
     path: &Path,
     table: &ContextTable,
-    row: &mut dyn FnMut(u64, &[Cell<'_>]) -> Result<(), ContextError>,
+    row: &mut RowSink<'_>,
 ) -> Result<Vec<String>, ContextError> {
     let mut file = BufReader::new(open(path)?);
     skip_byte_order_mark(&mut file).map_err(|e| io(path, &e))?;
@@ -66,7 +69,7 @@ pub(super) fn read_csv(
 pub(super) fn read_parquet(
     path: &Path,
     table: &ContextTable,
-    row: &mut dyn FnMut(u64, &[Cell<'_>]) -> Result<(), ContextError>,
+    row: &mut RowSink<'_>,
 ) -> Result<Vec<String>, ContextError> {
     let unreadable = |e: &dyn std::fmt::Display| ContextError::Io {
         path: path.to_owned(),

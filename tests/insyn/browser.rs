@@ -117,6 +117,12 @@ impl Browser {
         }
     }
 
+    /// Waits until the page has the element.
+    #[track_caller]
+    pub fn waits_for(&self, css: &str) {
+        self.element(css);
+    }
+
     #[track_caller]
     pub fn click(&self, css: &str) {
         let id = self.element(css);

@@ -50,7 +50,7 @@ async fn examine(house: &House, checks: &mut Vec<Check>) {
         }
         Ok(sources) => checks.extend(sources.into_iter().map(|source| Check {
             what: format!("source {}", source.name),
-            fault: (source.state.to_string() == "error").then(|| "see `insyn sources status`".into()),
+            fault: (source.state == "error").then(|| source.why.unwrap_or_default()),
         })),
     }
 }

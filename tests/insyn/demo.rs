@@ -86,9 +86,7 @@ fn the_main_job_end_to_end() {
     planted_cases_are_found(folder.path());
     pages_show_accesses_seconds_old(folder.path());
     rows_are_the_same_for_another_reader_of_delta(folder.path());
-    for (language, words) in
-        [("sv", ["Logga in", "Fynd"]), ("en", ["Sign in", "Findings"])]
-    {
+    for (language, words) in [("sv", ["Logga in", "Fynd"]), ("en", ["Sign in", "Findings"])] {
         if let Some(browser) = Browser::start(language) {
             a_finding_is_followed_to_the_record(&browser, &demo.address, folder.path(), language, words);
         }

@@ -256,7 +256,9 @@ impl Document<'_> {
         let Err(error) = attempt(value.clone()) else {
             return attempt(value.clone()).map_err(|error| self.syntax(&error));
         };
-        let culprit = self.culprit(value, &attempt);
+        // A key that is not there has no line to blame; one that is wrong has.
+        let missing = error.message().starts_with("missing field");
+        let culprit = if missing { None } else { self.culprit(value, &attempt) };
         let key = culprit.as_ref().map_or_else(|| name.to_owned(), |(key, _)| format!("{name}.{key}"));
         let span = culprit.map(|(_, span)| span).or_else(|| error.span()).unwrap_or_else(|| value.span());
         Err(self.key(span, &key, sentence(error.message())))

@@ -7,9 +7,10 @@
 mod lists;
 mod metered;
 mod walk;
+mod watch;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use datafusion::common::SchemaError;
@@ -22,10 +23,12 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use futures::StreamExt;
 use tokio::sync::SemaphorePermit;
+use tokio::task::JoinSet;
 
 use crate::error::{nearest, plain};
 use crate::provider::Counters;
-use crate::session::{Answer, Session, distinct_names, turn, under};
+use crate::session::{Answer, Session, distinct_names, query_threads, turn, under};
+use watch::{Asker, Watch};
 
 /// What one guarded query may take.
 #[derive(Debug, Clone)]
@@ -94,24 +97,36 @@ impl SqlError {
 
 pub(crate) async fn run(session: &Session, query: &str) -> Result<Answer, SqlError> {
     let limits = session.limits();
-    let answer = tokio::time::timeout(limits.time, answer(session, query, limits)).await;
-    answer.unwrap_or_else(|_| {
-        let seconds = limits.time.as_secs_f32();
-        Err(SqlError::Limit(format!(
-            "the query takes longer than {seconds} seconds; narrow it, by time for example"
-        )))
-    })
+    let asker = Asker(Watch::until(Instant::now() + limits.time));
+    let answer = tokio::time::timeout(limits.time, answer(session, query, limits, &asker.0)).await;
+    match answer {
+        Ok(Err(SqlError::Limit(why))) if why.starts_with(OUT_OF_TIME) => Err(out_of_time(limits)),
+        Ok(answer) => answer,
+        Err(_) => Err(out_of_time(limits)),
+    }
 }
 
-async fn answer(session: &Session, query: &str, limits: &Limits) -> Result<Answer, SqlError> {
+const OUT_OF_TIME: &str = "out of time";
+
+fn out_of_time(limits: &Limits) -> SqlError {
+    let seconds = limits.time.as_secs_f32();
+    SqlError::Limit(format!("the query takes longer than {seconds} seconds; narrow it, by time for example"))
+}
+
+async fn answer(
+    session: &Session,
+    query: &str,
+    limits: &Limits,
+    watch: &Arc<Watch>,
+) -> Result<Answer, SqlError> {
     let statement = parse(query, limits)?;
-    let _turn: SemaphorePermit<'_> = turn().await;
+    let turn: SemaphorePermit<'static> = turn().await;
     let state = session.datafusion().state();
     let planned = state.statement_to_plan(statement).await;
     let plan = planned.map_err(|e| not_planned(session, e))?;
     walk::check(&plan, limits)?;
     let plan = state.create_physical_plan(&plan).await.map_err(|e| not_planned(session, e))?;
-    let plan = metered::meter(plan).map_err(|e| failed(&e))?;
+    let plan = metered::meter(plan, watch).map_err(|e| failed(&e))?;
     let runtime = session.bounded_runtime(limits.memory).map_err(|e| failed(&e))?;
     let unbounded = state.task_ctx();
     let context = TaskContext::new(
@@ -126,9 +141,26 @@ async fn answer(session: &Session, query: &str, limits: &Limits) -> Result<Answe
         runtime,
     );
     let context = Arc::new(context);
-    let stream = execute_stream(Arc::clone(&plan), Arc::clone(&context)).map_err(|e| failed(&e))?;
-    let schema = distinct_names(&stream.schema());
-    let batches = gather(stream, &context, limits).await?;
+    // On threads of its own: a query that does not wait holds up other queries, never the server. Dropping the set
+    // ends the task, and the turn goes when the task has really ended.
+    let threads = query_threads().map_err(|e| failed(&e))?;
+    let mut running = JoinSet::new();
+    let (task_plan, most) = (Arc::clone(&plan), limits.rows);
+    running.spawn_on(
+        async move {
+            let _turn = turn;
+            let stream = execute_stream(task_plan, Arc::clone(&context)).map_err(|e| failed(&e))?;
+            let schema = distinct_names(&stream.schema());
+            Ok((schema, gather(stream, &context, most).await?))
+        },
+        threads,
+    );
+    let ended = running.join_next().await;
+    let (schema, batches) = match ended {
+        Some(Ok(gathered)) => gathered?,
+        Some(Err(e)) => return Err(SqlError::Failed(format!("the query's task ended: {e}"))),
+        None => return Err(SqlError::Failed("the query's task never began".to_owned())),
+    };
     let batches: Result<Vec<RecordBatch>, _> = batches.iter().map(|b| under(b, &schema)).collect();
     let batches = batches.map_err(|e| SqlError::Failed(e.to_string()))?;
     Ok(Answer { schema, batches, counters: Counters::of(plan.as_ref()) })
@@ -138,7 +170,7 @@ async fn answer(session: &Session, query: &str, limits: &Limits) -> Result<Answe
 async fn gather(
     mut stream: SendableRecordBatchStream,
     context: &Arc<TaskContext>,
-    limits: &Limits,
+    most: usize,
 ) -> Result<Vec<RecordBatch>, SqlError> {
     let held = MemoryConsumer::new("answer").register(context.memory_pool());
     let mut batches = Vec::new();
@@ -146,8 +178,7 @@ async fn gather(
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|e| failed(&e))?;
         rows += batch.num_rows();
-        if rows > limits.rows {
-            let most = limits.rows;
+        if rows > most {
             return Err(SqlError::Limit(format!(
                 "the answer has more than {most} rows; narrow it, or add LIMIT"
             )));
@@ -248,6 +279,19 @@ fn failed(error: &DataFusionError) -> SqlError {
             let what = what.lines().next().unwrap_or_default();
             SqlError::Limit(format!("{what}; ask for fewer columns, rows or groups"))
         }
-        _ => SqlError::Failed(plain(error)),
+        _ => SqlError::Failed(without_values(&plain(error))),
     }
+}
+
+/// A fault found while running quotes the value it stumbled on, which may be of somebody's record: nobody has logged
+/// that it was shown.
+fn without_values(message: &str) -> String {
+    let mut out = String::new();
+    for (i, part) in message.split('\'').enumerate() {
+        if i > 0 {
+            out.push('\'');
+        }
+        out.push_str(if i % 2 == 1 { "…" } else { part });
+    }
+    out
 }

@@ -5,6 +5,7 @@
 //! with `actor_id`, `person_id` and `subject_key` resolved through `accounts`, `staff` and `identities`.
 
 mod memory;
+mod projections;
 mod runtime;
 
 use std::sync::Arc;
@@ -313,6 +314,7 @@ fn new_context(environment: &Arc<RuntimeEnv>, zone: Tz, resolver: &Arc<Resolver>
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_expr_planners(functions::expr_planners())
+        .with_analyzer_rule(Arc::new(projections::KeepEach))
         .build();
     SessionContext::new_with_state(state)
 }
@@ -366,6 +368,8 @@ pub(crate) fn under(
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<_, _>>()?, &options)
 }
+
+pub(crate) use runtime::query_threads;
 
 /// Waits until fewer guarded queries run than may.
 pub(crate) async fn turn() -> tokio::sync::SemaphorePermit<'static> {

@@ -1,4 +1,4 @@
-//! A meter before the operators that the memory pool does not see.
+//! A meter before the operators that the memory pool does not see, a watch over those that would not stop.
 //!
 //! `WindowAggExec` holds all rows of a partition without telling the pool. What goes into it is counted here, and
 //! the query ends when that is more than it may have.
@@ -19,8 +19,13 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
-pub(super) fn meter(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+use super::watch::{self, Watch};
+
+pub(super) fn meter(plan: Arc<dyn ExecutionPlan>, watch: &Arc<Watch>) -> Result<Arc<dyn ExecutionPlan>> {
     let metered = plan.transform_up(|node| {
+        if let Some(watched) = watch::join(&node, watch)? {
+            return Ok(Transformed::yes(watched));
+        }
         if !(node.as_ref() as &dyn Any).is::<WindowAggExec>() {
             return Ok(Transformed::no(node));
         }

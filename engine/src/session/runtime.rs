@@ -37,6 +37,17 @@ static RUNTIMES: Mutex<VecDeque<(String, Arc<Runtime>)>> = Mutex::new(VecDeque::
 /// Guarded queries that run at once; the rest wait their turn within their own time.
 pub(super) static QUERIES: Semaphore = Semaphore::const_new(4);
 
+/// The threads that guarded queries run on.
+pub(crate) fn query_threads() -> Result<&'static tokio::runtime::Handle> {
+    static THREADS: LazyLock<std::io::Result<tokio::runtime::Runtime>> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_multi_thread().thread_name("insyn-query").enable_all().build()
+    });
+    match THREADS.as_ref() {
+        Ok(threads) => Ok(threads.handle()),
+        Err(e) => resources_err!("no threads for queries: {e}"),
+    }
+}
+
 /// Shared by every session of one lake.
 pub(super) struct Runtime {
     pub(super) environment: Arc<RuntimeEnv>,

@@ -87,12 +87,12 @@ async fn giants_are_stopped() {
     for query in [
         format!("SELECT max(length(x)) FROM ({})", doubling(12)),
         format!("SELECT max(length(x)) FROM ({})", replacing(6)),
-        "SELECT concat(record, record, record, record) || a.event_id FROM access_events a".to_owned(),
+        "SELECT concat(record, record, record, record, record, record, record) || a.event_id FROM access_events a".to_owned(),
         "SELECT a.event_id FROM access_events a, access_events b, access_events c".to_owned(),
         "SELECT string_agg(a.record, ',') FROM access_events a, access_events b".to_owned(),
         "SELECT array_agg(a.record) FROM access_events a, access_events b".to_owned(),
         "SELECT a.event_id, sum(length(a.record)) OVER () FROM access_events a, access_events b".to_owned(),
-        "SELECT DISTINCT a.record || b.event_id FROM access_events a, access_events b".to_owned(),
+        "SELECT DISTINCT a.record || a.event_id || b.event_id FROM access_events a, access_events b".to_owned(),
         "SELECT array_to_string(array_agg(event_id), rpad('x', 100)) FROM access_events".to_owned(),
         format!(
             "SELECT array_to_string(l, '{}') FROM (SELECT array_agg(a.event_id) l FROM access_events a), access_events",
@@ -105,26 +105,44 @@ async fn giants_are_stopped() {
     }
 }
 
+/// Joins of few columns and no memory, of which each row is looked at.
+const ENDLESS: &str = "WITH e AS (SELECT event_id FROM access_events) SELECT count(*) FROM e a, e b, e c, e d \
+                       WHERE length(a.event_id || b.event_id || c.event_id || d.event_id) > 3";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn time_is_bounded() {
     let (_world, session) = many().await;
     let session = session.with_limits(Limits { time: Duration::from_millis(300), ..Limits::default() });
-    let endless = "SELECT count(*) FROM access_events a, access_events b, access_events c, access_events d \
-                   WHERE length(a.event_id || b.event_id || c.event_id || d.event_id) > 3";
-    let error = session.sql(endless).await.unwrap_err();
+    let error = session.sql(ENDLESS).await.unwrap_err();
     assert!(matches!(&error, SqlError::Limit(why) if why.contains("seconds")), "{error}");
     // The session is none the worse for it.
     assert_eq!(session.sql("SELECT 1 x").await.unwrap().rows(), 1);
 }
 
+/// A join that finds nothing waits for nobody, and neither server nor clock may depend on it.
+#[tokio::test]
+async fn a_join_without_matches_is_stopped_beside_one_thread() {
+    let (_world, session) = many().await;
+    let session = session.with_limits(Limits { time: Duration::from_millis(300), ..Limits::default() });
+    for (join, on) in [
+        ("JOIN", "a.event_id || b.event_id = c.event_id || 'x'"),
+        ("LEFT JOIN", "a.event_id > b.event_id || c.event_id || '~'"),
+    ] {
+        let query = format!(
+            "WITH e AS (SELECT event_id, source FROM access_events) \
+             SELECT count(*) FROM (SELECT a.event_id FROM e a, e b WHERE a.source = b.source) a {join} e b ON true {join} e c ON {on}"
+        );
+        let error = session.sql(&query).await.unwrap_err();
+        assert!(matches!(&error, SqlError::Limit(_)), "{error}: {query}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropping_the_question_ends_the_query() {
     let (_world, session) = many().await;
-    let endless = "SELECT count(*) FROM access_events a, access_events b, access_events c, access_events d \
-                   WHERE length(a.event_id || b.event_id || c.event_id || d.event_id) > 3";
     // More than may run at once: if a dropped query went on, the last ones would never have their turn.
     for _ in 0..8 {
-        let dropped = tokio::time::timeout(Duration::from_millis(50), session.sql(endless)).await;
+        let dropped = tokio::time::timeout(Duration::from_millis(50), session.sql(ENDLESS)).await;
         assert!(dropped.is_err());
     }
     let answered = tokio::time::timeout(Duration::from_secs(20), session.sql("SELECT 1 x")).await;

@@ -12,10 +12,12 @@ use insyn_rules::{Level, Pack};
 
 #[test]
 fn the_pack_is_the_folder() {
-    let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/pack"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut files: Vec<String> = std::fs::read_dir(
+        std::path::Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("pack"),
+    )
+    .unwrap()
+    .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+    .collect();
     files.sort();
     let pack = Pack::builtin().unwrap();
     let rules: Vec<String> = pack.rules().iter().map(|r| format!("{}.toml", r.id)).collect();

@@ -34,7 +34,7 @@ const NEVER: &[(&str, &[&str])] = &[
 ];
 
 fn manifest(folder: &str) -> toml::Table {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("Cargo.toml");
+    let path = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join(folder).join("Cargo.toml");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

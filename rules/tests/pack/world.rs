@@ -17,7 +17,10 @@ pub const DAY: i64 = 24 * HOUR;
 
 /// The text of a rule of the pack, to be broken.
 pub fn own_record() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/pack/own-record.toml")).unwrap()
+    std::fs::read_to_string(
+        std::path::Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("pack/own-record.toml"),
+    )
+    .unwrap()
 }
 
 pub fn at(text: &str) -> i64 {

@@ -13,7 +13,7 @@ pub struct Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let data = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("tests/data");
     let mut dirs: Vec<PathBuf> = fs::read_dir(data).unwrap().map(|e| e.unwrap().path()).collect();
     dirs.retain(|d| d.is_dir());
     dirs.sort();

@@ -30,11 +30,10 @@ impl House {
         Ok(House { config, lake })
     }
 
-    pub async fn ingest(&self) -> anyhow::Result<Ingest> {
+    pub fn ingest(&self) -> anyhow::Result<Ingest> {
         let config = &self.config;
         let spool = config.path(&config.spool.dir);
-        Ok(Ingest::open(self.lake.clone(), &config.organisation, &config.sources, &config.base, &spool)
-            .await?)
+        Ok(Ingest::open(self.lake.clone(), &config.organisation, &config.sources, &config.base, &spool)?)
     }
 
     /// A session over what is stored now; Insyn's own looks are left out of `access_events` unless asked for.

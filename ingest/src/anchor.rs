@@ -1,19 +1,18 @@
-//! Anchors: what a file is recognised by.
+//! What a file is recognised by: hashes over its first bytes and over the bytes before where reading stopped.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// How much of a file's head is looked at, at most.
+/// How much of a file's beginning is looked at, at most.
 pub const HEAD: usize = 4096;
 /// How much before the position is looked at, at most.
 pub const TAIL: usize = 1024;
-
 /// A hash over so many bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
     /// Over how many.
     pub len: u64,
-    /// SHA-256, the first half of it, as hex.
+    /// The first half of SHA-256, as hex.
     pub hash: String,
 }
 
@@ -25,10 +24,30 @@ impl Anchor {
         Anchor { len: bytes.len() as u64, hash }
     }
 
+    /// Whether these are the bytes.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        self.len == bytes.len() as u64 && (bytes.is_empty() || *self == Anchor::of(bytes))
+    }
+
     /// Whether these bytes begin with what the anchor was made of. An anchor over nothing fits nothing: an empty file
     /// has no content to be known by.
     pub fn fits(&self, bytes: &[u8]) -> bool {
-        let len = self.len as usize;
-        len > 0 && bytes.get(..len).is_some_and(|bytes| Anchor::of(bytes).hash == self.hash)
+        self.len > 0 && bytes.get(..self.len as usize).is_some_and(|part| self.is_of(part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_anchor_fits_what_begins_with_it_and_nothing_else() {
+        let anchor = Anchor::of(b"first line\n");
+        assert!(anchor.fits(b"first line\n") && anchor.fits(b"first line\nsecond"));
+        assert!(!anchor.fits(b"first line") && !anchor.fits(b"other line\n") && !anchor.fits(b""));
+        assert!(anchor.is_of(b"first line\n") && !anchor.is_of(b"first line\nsecond"));
+        assert!(
+            !Anchor::of(b"").fits(b"") && !Anchor::default().fits(b"first") && Anchor::default().is_of(b"")
+        );
     }
 }

@@ -8,16 +8,20 @@
 //! Must not know: rules, pages, findings; Delta and DataFusion (the lake's own words are enough).
 
 mod anchor;
+mod batch;
 mod config;
+mod content;
 mod error;
 mod identify;
 mod once;
+mod pass;
 mod reader;
 mod scan;
 pub mod spool;
 mod state;
 pub mod status;
-mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Copies, Delivery, LegalArea, SOURCE_KEYS, SourceConfig, SourceFault};
 pub use error::IngestError;

@@ -3,25 +3,29 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use insyn_engine::config::Organisation;
-use insyn_engine::lake::{Lake, SourceCommit};
+use insyn_engine::lake::Lake;
 use insyn_formats::{FormatConfig, FormatName};
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode, Watcher};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::error::IngestError;
-use crate::reader::{Batch, Journal, SourceReader};
+use crate::reader::{SETTLES, SourceReader, Turn};
 use crate::scan::folders;
-use crate::state::SourceState;
 use crate::{Copies, Delivery, LegalArea, SourceConfig, spool};
 
 /// How long new lines may gather before they are read.
 const GATHER: Duration = Duration::from_millis(250);
 /// The poll beside the watching: network shares give no events.
 const POLL: Duration = Duration::from_secs(1);
+/// While it follows, so many batches of one source before the next source has its turn.
+const TURNS: usize = 4;
+/// After a fault of the lake (a full disk, say) so long a pause.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// The sources of an installation, ready to be read.
 pub struct Ingest {
@@ -29,7 +33,7 @@ pub struct Ingest {
     organisation: Arc<Organisation>,
     sources: Vec<SourceConfig>,
     base: PathBuf,
-    spool: PathBuf,
+    settles: Duration,
 }
 
 /// How far a run has come.
@@ -69,49 +73,56 @@ pub struct SourceReport {
     pub quarantined: u64,
     /// Rows of `gaps`.
     pub gaps: u64,
+    /// What could not be read, each as a sentence. The rest was read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
+    /// Whether there is more to read at once.
+    #[serde(skip)]
+    more: bool,
 }
 
 impl Ingest {
-    /// Checks the sources. `base` is the folder of the configuration, `spool` that of the own log and the journal.
+    /// Checks the sources. `base` is the folder of the configuration, `spool` that of Insyn's own log.
     ///
     /// # Errors
-    /// When a source is wrong, or the spool cannot be made.
-    pub async fn open(
+    /// When a source is wrong.
+    pub fn open(
         lake: Lake,
         organisation: &Organisation,
         sources: &[SourceConfig],
         base: &Path,
         spool: &Path,
     ) -> Result<Ingest, IngestError> {
-        let folder = spool.join("journal");
-        std::fs::create_dir_all(&folder).map_err(IngestError::io("cannot make the folder", folder))?;
         for source in sources {
             source.check().map_err(|fault| IngestError::Config { name: source.name.clone(), fault })?;
         }
         let mut sources = sources.to_vec();
         sources.push(own_source(spool));
-        Ok(Ingest {
-            lake,
-            organisation: Arc::new(organisation.clone()),
-            sources,
-            base: base.to_owned(),
-            spool: spool.to_owned(),
-        })
+        let organisation = Arc::new(organisation.clone());
+        Ok(Ingest { lake, organisation, sources, base: base.to_owned(), settles: SETTLES })
     }
 
-    /// Reads every source to its present end and commits.
+    /// Reads every source to its present end and commits. What only time can tell (a copy in the making, a file that
+    /// is being moved) is waited for, a few seconds at most.
     ///
     /// # Errors
-    /// When another process reads this lake's sources, a file cannot be read, or the lake cannot be written.
-    pub async fn once(
-        &mut self,
-        progress: &mut (dyn FnMut(&Progress) + Send),
-    ) -> Result<Report, IngestError> {
+    /// When another process reads this lake's sources, or the lake cannot be written. Files that cannot be read are in
+    /// the report.
+    pub async fn once(&self, progress: &mut (dyn FnMut(&Progress) + Send)) -> Result<Report, IngestError> {
         let _lock = self.lake.lock(&format!("insyn ingest, pid {}", std::process::id()), "ingest")?;
         let mut report = Report::default();
-        for config in self.sources.clone() {
+        for config in &self.sources {
+            let mut read = SourceReport { name: config.name.clone(), ..SourceReport::default() };
             let mut reader = self.reader(config).await?;
-            let read = self.drain(&mut reader, progress, &mut watch::channel(false).1).await?;
+            let patience = Instant::now() + self.settles + POLL;
+            loop {
+                let waits;
+                (reader, waits) = self.drain(reader, usize::MAX, &mut read, progress).await?;
+                if !waits || Instant::now() > patience {
+                    break;
+                }
+                tokio::time::sleep(GATHER).await;
+            }
             if read.name != spool::SOURCE {
                 report.events += read.events;
                 report.quarantined += read.quarantined;
@@ -122,34 +133,26 @@ impl Ingest {
         Ok(report)
     }
 
-    /// Follows the sources until `stop` becomes true: new lines are committed within a second or so.
+    /// Follows the sources until `stop` becomes true: new lines are committed within a second or so. A source or a
+    /// lake that fails is said in the program's log and tried again.
     ///
     /// # Errors
-    /// As [`Ingest::once`].
-    pub async fn follow(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), IngestError> {
+    /// When another process reads this lake's sources, or a source is wrong.
+    pub async fn follow(&self, mut stop: watch::Receiver<bool>) -> Result<(), IngestError> {
         let _lock = self.lake.lock(&format!("insyn serve, pid {}", std::process::id()), "ingest")?;
         let (woken, mut wake) = tokio::sync::mpsc::channel::<()>(1);
-        // A full channel means that a wake-up is already on its way; watching only speeds up the poll beside it.
-        let mut watcher = notify::recommended_watcher(move |_| {
-            let _ = woken.try_send(());
-        })
-        .ok();
-        let watched: BTreeSet<PathBuf> =
-            self.sources.iter().flat_map(|source| folders(&self.base, &source.path)).collect();
-        for folder in watched {
-            if let Some(watcher) = &mut watcher
-                && let Err(error) = watcher.watch(&folder, RecursiveMode::Recursive)
-            {
-                tracing::info!("{} is polled, it cannot be watched: {error}", folder.display());
-            }
-        }
-        let mut readers = Vec::new();
-        for config in self.sources.clone() {
-            readers.push(self.reader(config).await?);
-        }
+        let _watcher = self.watch(woken);
+        let mut followed: Vec<Followed<'_>> = self.sources.iter().map(Followed::new).collect();
         while !*stop.borrow() {
-            for reader in &mut readers {
-                self.drain(reader, &mut |_| {}, &mut stop).await?;
+            let mut more = false;
+            for source in &mut followed {
+                more |= self.go_on(source).await;
+                if *stop.borrow() {
+                    return Ok(());
+                }
+            }
+            if more {
+                continue;
             }
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => {}
@@ -160,105 +163,148 @@ impl Ingest {
         Ok(())
     }
 
-    async fn reader(&self, config: SourceConfig) -> Result<SourceReader, IngestError> {
-        let progress = self.lake.progress(&config.name).await?;
-        let state = parse_state(&config.name, progress.state.as_deref())?;
-        let journal = self.journal(&config.name).filter(|journal| journal.sequence == progress.sequence + 1);
-        SourceReader::new(config, state, Arc::clone(&self.organisation), self.base.clone(), journal)
-    }
-
-    /// Batch after batch until nothing is left to read now; the next one is read while the last is committed.
-    async fn drain(
-        &self,
-        reader: &mut SourceReader,
-        progress: &mut (dyn FnMut(&Progress) + Send),
-        stop: &mut watch::Receiver<bool>,
-    ) -> Result<SourceReport, IngestError> {
-        let mut report = SourceReport { name: reader.config.name.clone(), ..SourceReport::default() };
-        loop {
-            let before = reader.state.clone();
-            let batch = tokio::task::block_in_place(|| reader.next())?;
-            report.files = batch.files as u64;
-            let more = batch.more;
-            let rows = batch.events.len() + batch.quarantine.len() + batch.gaps.len();
-            if rows > 0 || (batch.changed && !batch.cut.is_empty()) {
-                report.bytes += batch.bytes;
-                report.events += batch.events.len() as u64;
-                report.quarantined += batch.quarantine.len() as u64;
-                report.gaps += batch.gaps.len() as u64;
-                self.commit(reader, before, batch).await?;
-                progress(&Progress { source: report.name.clone(), events: report.events });
-            }
-            if !more || *stop.borrow() {
-                return Ok(report);
-            }
+    /// A few batches of one source; whether more can be read at once. What fails is said once, and tried again.
+    async fn go_on(&self, followed: &mut Followed<'_>) -> bool {
+        if followed.paused_until.is_some_and(|until| Instant::now() < until) {
+            return false;
         }
-    }
-
-    async fn commit(
-        &self,
-        reader: &SourceReader,
-        before: SourceState,
-        batch: Batch,
-    ) -> Result<(), IngestError> {
-        let source = &reader.config.name;
-        let sequence = self.lake.progress(source).await?.sequence + 1;
-        // The state before, with the ids of files that this batch met, so that a replay gives them the same ids.
-        let mut from = before;
-        from.next_file = reader.state.next_file;
-        for file in reader.state.files.iter().skip(from.files.len()) {
-            let mut met = file.clone();
-            met.position = 0;
-            met.tail = crate::anchor::Anchor::default();
-            met.done = false;
-            from.files.push(met);
-        }
-        self.write_journal(source, &Journal { sequence, state: from, cut: batch.cut })?;
-        let state = serde_json::to_string(&reader.state)
-            .map_err(|error| IngestError::State { name: source.clone(), source: error })?;
-        self.lake
-            .commit(SourceCommit {
-                source: source.clone(),
-                sequence,
-                events: batch.events,
-                quarantine: batch.quarantine,
-                gaps: batch.gaps,
-                state,
-            })
-            .await?;
-        Ok(())
-    }
-
-    fn journal_file(&self, source: &str) -> PathBuf {
-        self.spool.join("journal").join(format!("{source}.json"))
-    }
-
-    /// A journal that cannot be read is as none: the lake itself knows what counts.
-    fn journal(&self, source: &str) -> Option<Journal> {
-        serde_json::from_slice(&std::fs::read(self.journal_file(source)).ok()?).ok()
-    }
-
-    fn write_journal(&self, source: &str, journal: &Journal) -> Result<(), IngestError> {
-        let file = self.journal_file(source);
-        let part = file.with_extension("part");
-        let write = || -> std::io::Result<()> {
-            let mut out = std::fs::File::create(&part)?;
-            std::io::Write::write_all(&mut out, &serde_json::to_vec(journal)?)?;
-            out.sync_all()?;
-            std::fs::rename(&part, &file)?;
-            std::fs::File::open(self.spool.join("journal"))?.sync_all()
+        followed.paused_until = None;
+        let mut report = SourceReport::default();
+        let outcome = async {
+            let reader = match followed.reader.take() {
+                Some(reader) => reader,
+                None => self.reader(followed.config).await?,
+            };
+            self.drain(reader, TURNS, &mut report, &mut |_| {}).await
         };
-        write().map_err(IngestError::io("cannot write", file.clone()))
+        let (more, faults) = match outcome.await {
+            Ok((reader, _)) => {
+                followed.reader = Some(reader);
+                (report.more, report.faults)
+            }
+            Err(error) => {
+                // Where reading stood is read anew from the lake, which alone knows what counts.
+                followed.paused_until = Some(Instant::now() + PAUSE);
+                (false, vec![error.to_string()])
+            }
+        };
+        if faults != followed.said {
+            for fault in &faults {
+                tracing::error!("source {}: {fault}", followed.config.name);
+            }
+            if faults.is_empty() {
+                tracing::info!("source {} can be read again", followed.config.name);
+            }
+            followed.said = faults;
+        }
+        more
+    }
+
+    /// Watching only speeds up the poll beside it; where it fails, polling goes on.
+    fn watch(&self, woken: tokio::sync::mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+        let written = |kind: &EventKind| match kind {
+            EventKind::Access(access) => *access == AccessKind::Close(AccessMode::Write),
+            _ => true,
+        };
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // A full channel means that a wake-up is already on its way.
+            if event.map_or(true, |event| written(&event.kind)) {
+                let _ = woken.try_send(());
+            }
+        })
+        .inspect_err(|error| tracing::info!("sources are polled, they cannot be watched: {error}"))
+        .ok()?;
+        let all: BTreeSet<PathBuf> =
+            self.sources.iter().flat_map(|source| folders(&self.base, &source.path)).collect();
+        for folder in all {
+            if let Err(error) = watcher.watch(&folder, RecursiveMode::Recursive) {
+                tracing::info!("{} is polled, it cannot be watched: {error}", folder.display());
+            }
+        }
+        Some(watcher)
+    }
+
+    pub(crate) async fn reader(&self, config: &SourceConfig) -> Result<SourceReader, IngestError> {
+        let state = self.lake.progress(&config.name).await?.state;
+        let organisation = Arc::clone(&self.organisation);
+        let reader = SourceReader::new(config.clone(), state.as_deref(), organisation, self.base.clone())?;
+        Ok(reader.settling(self.settles))
+    }
+
+    /// Batch after batch, until nothing is left to read now or `turns` are over; the next one is read while the last
+    /// is committed. Gives the reader back, and whether something waits for time to pass.
+    pub(crate) async fn drain(
+        &self,
+        reader: SourceReader,
+        turns: usize,
+        report: &mut SourceReport,
+        progress: &mut (dyn FnMut(&Progress) + Send),
+    ) -> Result<(SourceReader, bool), IngestError> {
+        let name = reader.source().name.clone();
+        let mut sequence = self.lake.progress(&name).await?.sequence;
+        let (mut reader, mut turn) = take_turn(reader).await?;
+        for taken in 1.. {
+            let (more, waits) = (turn.more, turn.waits);
+            report.count(&turn);
+            sequence += i64::from(turn.state.is_some());
+            let commit = self.commit(&name, sequence, turn);
+            if !more || taken >= turns {
+                commit.await?;
+                progress(&Progress { source: name, events: report.events });
+                return Ok((reader, waits));
+            }
+            let (committed, next) = tokio::join!(commit, take_turn(reader));
+            committed?;
+            (reader, turn) = next?;
+            progress(&Progress { source: name.clone(), events: report.events });
+        }
+        Ok((reader, false))
+    }
+
+    async fn commit(&self, source: &str, sequence: i64, turn: Turn) -> Result<(), IngestError> {
+        if let Some(state) = turn.state {
+            self.lake.commit(turn.batch.commit(source, sequence, state)).await?;
+        }
+        Ok(())
     }
 }
 
-/// What the lake remembers of a source.
-pub(crate) fn parse_state(source: &str, state: Option<&str>) -> Result<SourceState, IngestError> {
-    match state {
-        None | Some("") => Ok(SourceState::default()),
-        Some(text) => serde_json::from_str(text)
-            .map_err(|error| IngestError::State { name: source.to_owned(), source: error }),
+/// A source that is followed.
+struct Followed<'a> {
+    config: &'a SourceConfig,
+    /// None before the first batch and after a fault.
+    reader: Option<SourceReader>,
+    paused_until: Option<Instant>,
+    /// The faults that were last said.
+    said: Vec<String>,
+}
+
+impl<'a> Followed<'a> {
+    fn new(config: &'a SourceConfig) -> Followed<'a> {
+        Followed { config, reader: None, paused_until: None, said: Vec::new() }
     }
+}
+
+impl SourceReport {
+    fn count(&mut self, turn: &Turn) {
+        self.files = turn.files;
+        self.bytes += turn.batch.bytes;
+        self.events += turn.batch.events.len() as u64;
+        self.quarantined += turn.batch.quarantine.len() as u64;
+        self.gaps += turn.batch.gaps.len() as u64;
+        self.faults.clone_from(&turn.faults);
+        self.more = turn.more;
+    }
+}
+
+/// Reads on where blocking hurts nobody.
+async fn take_turn(mut reader: SourceReader) -> Result<(SourceReader, Turn), IngestError> {
+    let taken = tokio::task::spawn_blocking(move || {
+        let turn = reader.turn();
+        (reader, turn)
+    });
+    let (reader, turn) = taken.await.map_err(|error| IngestError::Cut(error.to_string()))?;
+    Ok((reader, turn?))
 }
 
 /// Insyn's own log, read like any other.

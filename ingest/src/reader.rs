@@ -1,365 +1,255 @@
 //! One source, read from where it stopped, a batch at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{Datelike, TimeZone, Utc};
+use chrono::Utc;
 use insyn_engine::config::Organisation;
-use insyn_engine::lake::{Gap, Quarantined};
-use insyn_event::AccessEvent;
-use insyn_formats::{Cut, Format, FormatName, Reader};
-use serde::{Deserialize, Serialize};
+use insyn_formats::Format;
 
-use crate::SourceConfig;
-use crate::anchor::{Anchor, HEAD, TAIL};
+use crate::batch::Batch;
 use crate::error::IngestError;
-use crate::identify::{Found, Seen, grows, identify};
+use crate::identify::{Identify, Seen, Sighting, Verdict};
+use crate::pass::{self, End, Patience, Setting};
 use crate::scan::scan;
 use crate::state::SourceState;
-use crate::stream::{self, Stream};
+use crate::{SourceConfig, SourceFault};
 
-/// How much is read at once.
-const CHUNK: usize = 1 << 20;
-/// A record that is longer goes to quarantine.
-const LONGEST: usize = 4 << 20;
-/// A batch is closed when its records pass this.
-const BATCH_BYTES: u64 = 8 << 20;
-/// Or when it has so many rows.
-const BATCH_ROWS: usize = 30_000;
-/// How much of the head a format may look at.
-const FORMAT_HEAD: usize = 64 << 10;
-/// A file that was renamed is taken to be whole when nothing was written to it for so long. µs.
-const SETTLED: i64 = 10_000_000;
-/// A time further ahead than this is absurd. µs.
-const AHEAD: i64 = 366 * 86_400 * 1_000_000;
+/// What was not written to for so long is taken to be whole, what was not seen for so long to be gone.
+pub const SETTLES: Duration = Duration::from_secs(5);
+/// A packed file that ends too early is waited for so long.
+const GIVEN_UP: Duration = Duration::from_secs(3600);
 
 /// One source on its way into the lake.
 pub struct SourceReader {
-    pub config: SourceConfig,
-    pub state: SourceState,
-    format: Format,
-    organisation: Arc<Organisation>,
+    setting: Setting,
     base: PathBuf,
+    state: SourceState,
     seen: Seen,
-    /// From a crash: how far each file was read in the batch that must be cut again the same way.
-    replay: Option<BTreeMap<String, u64>>,
+    /// Since when known files with unread bytes are not to be found, by id. µs UTC.
+    absent: HashMap<String, i64>,
+    settles: Duration,
 }
 
-/// What a batch adds, and how far it goes.
-#[derive(Default)]
-pub struct Batch {
-    pub events: Vec<AccessEvent>,
-    pub quarantine: Vec<Quarantined>,
-    pub gaps: Vec<Gap>,
-    /// Bytes of records.
-    pub bytes: u64,
-    /// By file id: where this batch ends.
-    pub cut: BTreeMap<String, u64>,
-    /// Something is remembered that the lake does not know yet, also where there is no row.
-    pub changed: bool,
+/// What one look at a source gave.
+#[derive(Debug, Default)]
+pub struct Turn {
+    pub batch: Batch,
+    /// What is to be remembered with the batch; none where nothing changed.
+    pub state: Option<String>,
     /// More can be read at once.
     pub more: bool,
+    /// Something is only waiting for time to pass.
+    pub waits: bool,
     /// Files that were there.
-    pub files: usize,
+    pub files: u64,
+    /// What could not be read, each as a sentence.
+    pub faults: Vec<String>,
 }
 
-/// What is written down before a batch is committed, so that a replay cuts it the same way.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Journal {
-    pub sequence: i64,
-    pub state: SourceState,
-    pub cut: BTreeMap<String, u64>,
-}
-
-impl Batch {
-    fn is_full(&self) -> bool {
-        self.bytes >= BATCH_BYTES || self.events.len() >= BATCH_ROWS
-    }
+/// What lies unread, as far as lengths tell.
+#[derive(Debug, Default)]
+pub struct Unread {
+    pub files: u64,
+    pub bytes: u64,
+    /// When the oldest of it was written, µs UTC.
+    pub oldest: Option<i64>,
+    /// Paths that hold what another path holds: the copy, and the original.
+    pub copies: Vec<(PathBuf, PathBuf)>,
+    pub faults: Vec<String>,
 }
 
 impl SourceReader {
-    pub fn new(
-        config: SourceConfig,
-        state: SourceState,
-        organisation: Arc<Organisation>,
-        base: PathBuf,
-        journal: Option<Journal>,
-    ) -> Result<SourceReader, IngestError> {
-        let named = |fault| IngestError::Config { name: config.name.clone(), fault };
-        let format = Format::compile(&config.format, organisation.timezone).map_err(|error| {
-            named(crate::SourceFault { key: error.key, found: error.found, expected: error.expected })
-        })?;
-        let (state, replay) = match journal {
-            Some(journal) => (journal.state, Some(journal.cut)),
-            None => (state, None),
-        };
-        Ok(SourceReader { config, state, format, organisation, base, seen: Seen::default(), replay })
-    }
-
-    /// Reads the next batch. Blocks on files.
+    /// Reads on from `state`, which the lake holds.
     ///
     /// # Errors
-    /// When a folder or a file cannot be read.
-    pub fn next(&mut self) -> Result<Batch, IngestError> {
+    /// When the source's configuration or state cannot be understood.
+    pub fn new(
+        source: SourceConfig,
+        state: Option<&str>,
+        organisation: Arc<Organisation>,
+        base: PathBuf,
+    ) -> Result<SourceReader, IngestError> {
+        let format = Format::compile(&source.format, organisation.timezone).map_err(|error| {
+            let fault = SourceFault { key: error.key, found: error.found, expected: error.expected };
+            IngestError::Config { name: source.name.clone(), fault }
+        })?;
+        let state = match state {
+            None | Some("") => SourceState::default(),
+            Some(text) => serde_json::from_str(text)
+                .map_err(|error| IngestError::State { name: source.name.clone(), source: error })?,
+        };
+        Ok(SourceReader {
+            setting: Setting { source, format, organisation },
+            base,
+            state,
+            seen: Seen::default(),
+            absent: HashMap::new(),
+            settles: SETTLES,
+        })
+    }
+
+    /// With another patience than [`SETTLES`].
+    pub fn settling(self, settles: Duration) -> SourceReader {
+        SourceReader { settles, ..self }
+    }
+
+    /// Which source.
+    pub fn source(&self) -> &SourceConfig {
+        &self.setting.source
+    }
+
+    /// Reads the next batch. Blocks on files. What cannot be read is named and left; the rest goes on.
+    ///
+    /// # Errors
+    /// When what is to be remembered cannot be written down.
+    pub fn turn(&mut self) -> Result<Turn, IngestError> {
+        let now = Utc::now().timestamp_micros();
         let before = self.state.clone();
-        let candidates = scan(&self.base, &self.config.path)?;
-        let found = identify(&self.config, &mut self.state, &mut self.seen, candidates)?;
-        let replay = self.replay.take();
-        let mut batch = Batch { files: found.len(), ..Batch::default() };
-        for found in &found {
-            if found.unchanged || self.state.files[found.file].done {
-                continue;
-            }
-            let until = match &replay {
-                Some(cut) => match cut.get(&self.state.files[found.file].id) {
-                    Some(until) => *until,
-                    None => continue,
-                },
-                None => u64::MAX,
-            };
-            if batch.is_full() {
-                batch.more = true;
-                break;
-            }
-            self.read(found, until, &mut batch)?;
-        }
-        batch.more |= replay.is_some();
-        self.missing(&found, &mut batch);
-        batch.changed = self.state != before;
-        Ok(batch)
-    }
-
-    /// Bytes on disk that are not read yet, as far as lengths tell.
-    pub fn behind(&mut self) -> Result<(usize, u64, Option<i64>), IngestError> {
-        let mut state = self.state.clone();
-        let found =
-            identify(&self.config, &mut state, &mut Seen::default(), scan(&self.base, &self.config.path)?)?;
-        let mut bytes = 0;
-        let mut oldest = None;
-        for found in &found {
-            let file = &state.files[found.file];
-            let behind = if file.done { 0 } else { found.candidate.len.saturating_sub(file.position) };
-            bytes += behind;
-            if behind > 0 {
-                oldest =
-                    Some(oldest.map_or(found.candidate.modified, |at: i64| at.min(found.candidate.modified)));
-            }
-        }
-        Ok((found.len(), bytes, oldest))
-    }
-
-    fn read(&mut self, found: &Found, until: u64, batch: &mut Batch) -> Result<(), IngestError> {
-        let path = &found.candidate.path;
-        let failed = || IngestError::io("cannot read", path.clone());
-        let position = self.state.files[found.file].position;
-        let mut file = match Stream::open(path, position) {
-            Ok(file) => file,
-            // A packed file that is not whole yet, or one that vanished: it is looked at again.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof
-                ) =>
-            {
-                return Ok(());
-            }
-            Err(error) => return Err(failed()(error)),
+        self.state.forget(now);
+        let scan = scan(&self.base, &self.setting.source.path);
+        let all_seen = scan.faults.is_empty();
+        let mut turn = Turn { faults: scan.faults, ..Turn::default() };
+        let patience =
+            Patience { settled_before: now - micros(self.settles), given_up_before: now - micros(GIVEN_UP) };
+        let mut identify = Identify {
+            source: &self.setting.source,
+            state: &mut self.state,
+            seen: &mut self.seen,
+            settled_before: patience.settled_before,
         };
-        let head = stream::head(path, FORMAT_HEAD).map_err(failed())?;
-        if self.config.format.format == FormatName::Delimited && grows(file.packing) && !head.contains(&b'\n')
-        {
-            return Ok(());
-        }
-        let opened = self.format.open(&head);
-        let settled = self.state.files[found.file].renamed
-            && Utc::now().timestamp_micros() - found.candidate.modified > SETTLED;
-        let last = !grows(file.packing) || settled;
-        let mut place = Place { id: self.state.files[found.file].id.clone(), position, until };
-        let mut buffer = Vec::new();
-        let mut ended = false;
-        let mut reader = opened.as_ref().ok().map(|_| ()).and_then(|()| self.format.open(&head).ok());
-        let refusal = opened.err().map(|fault| fault.to_string());
-        loop {
-            if batch.is_full() {
-                batch.more = true;
-                break;
-            }
-            if !ended {
-                let old = buffer.len();
-                buffer.resize(old + CHUNK, 0);
-                let read = match file.fill(buffer.get_mut(old..).unwrap_or(&mut [])) {
-                    Ok(read) => read,
-                    // A packed file whose end is not there yet.
-                    Err(_) if !grows(file.packing) => {
-                        buffer.truncate(old);
-                        break;
-                    }
-                    Err(error) => return Err(failed()(error)),
-                };
-                buffer.truncate(old + read);
-                ended = read < CHUNK;
-            }
-            let used = match (&mut reader, &refusal) {
-                (Some(reader), _) => self.cut(reader, &buffer, &mut place, ended && last, batch),
-                (None, why) => {
-                    let why = why.clone().unwrap_or_default();
-                    self.quarantine(batch, &place.id, place.position, &buffer, &why);
-                    place.position += buffer.len() as u64;
-                    buffer.len()
-                }
-            };
-            buffer.drain(..used);
-            if place.position >= place.until {
-                break;
-            }
-            if batch.is_full() && !buffer.is_empty() {
-                batch.more = true;
-                break;
-            }
-            if buffer.len() >= LONGEST {
-                self.quarantine(batch, &place.id, place.position, &buffer, "a record longer than 4 MiB");
-                place.position += buffer.len() as u64;
-                buffer.clear();
-            } else if ended {
-                let whole = buffer.is_empty() && last;
-                self.state.files[found.file].done = whole;
-                self.seen.read(found);
-                break;
-            }
-        }
-        self.moved(found, &head, place.position, batch)
-    }
-
-    /// Cuts and parses what the buffer holds; returns how many bytes are done with.
-    fn cut(
-        &self,
-        reader: &mut Reader,
-        buffer: &[u8],
-        place: &mut Place,
-        at_end: bool,
-        batch: &mut Batch,
-    ) -> usize {
-        let mut used = 0;
-        while let Some(rest) = buffer.get(used..) {
-            let full = batch.is_full();
-            if rest.is_empty() || full || place.position >= place.until {
-                break;
-            }
-            let len = match reader.cut(rest, place.position, at_end) {
-                Cut::More => break,
-                Cut::Skip { len } => len,
-                Cut::Bad { len, fault } => {
-                    let bytes = rest.get(..len).unwrap_or(rest);
-                    self.quarantine(batch, &place.id, place.position, bytes, &fault.to_string());
-                    len
-                }
-                Cut::Record { skip, len } => {
-                    let record = rest.get(skip..skip + len).unwrap_or(&[]);
-                    self.record(reader, batch, &place.id, place.position + skip as u64, record);
-                    skip + len
-                }
-            };
-            used += len;
-            place.position += len as u64;
-            batch.bytes += len as u64;
-        }
-        used
-    }
-
-    fn record(&self, reader: &Reader, batch: &mut Batch, file_id: &str, offset: u64, record: &[u8]) {
-        let now = Utc::now();
-        let rows = reader.parse(record).map_err(|fault| fault.to_string()).and_then(|rows| {
-            let absurd = rows.iter().any(|row| absurd(row.occurred_at, now.timestamp_micros()));
-            if absurd { Err("occurred_at: lies absurdly far off".to_owned()) } else { Ok(rows) }
+        let mut sightings = identify.all(scan.candidates);
+        turn.files = sightings.len() as u64;
+        // In the order that files were met, which for one log is the order of its time.
+        sightings.sort_by_key(|sighting| match sighting.verdict {
+            Verdict::File(n) => n,
+            _ => usize::MAX,
         });
-        let rows = match rows {
-            Ok(rows) => rows,
-            Err(why) => return self.quarantine(batch, file_id, offset, record, &why),
-        };
-        let controller = self.config.controller.as_ref().unwrap_or(&self.organisation.id);
-        for mut row in rows {
-            if row.event_id.is_empty() {
-                row.event_id = format!("{file_id}:{offset}");
-            }
-            row.source.clone_from(&self.config.name);
-            row.organisation_id.clone_from(&self.organisation.id);
-            row.controller_id.clone_from(controller);
-            row.file_id = file_id.to_owned();
-            row.file_offset = offset as i64;
-            row.file_length = record.len() as i64;
-            row.ingested_at = now.timestamp_micros();
-            batch.events.push(row);
+        for sighting in &sightings {
+            self.look(sighting, patience, &mut turn);
         }
+        if all_seen {
+            self.missing(&sightings, now, &mut turn);
+        }
+        if turn.batch.rows() > 0 || self.state != before {
+            let state = serde_json::to_string(&self.state);
+            let name = || self.setting.source.name.clone();
+            turn.state = Some(state.map_err(|source| IngestError::State { name: name(), source })?);
+        }
+        Ok(turn)
     }
 
-    fn quarantine(&self, batch: &mut Batch, file_id: &str, offset: u64, bytes: &[u8], reason: &str) {
-        if bytes.is_empty() {
+    fn look(&mut self, sighting: &Sighting, patience: Patience, turn: &mut Turn) {
+        let n = match &sighting.verdict {
+            Verdict::File(n) if !sighting.unchanged => *n,
+            Verdict::Waits => {
+                turn.waits = true;
+                return;
+            }
+            Verdict::Unreadable(why) => {
+                turn.faults.push(why.clone());
+                return;
+            }
+            _ => return,
+        };
+        if turn.batch.is_full() {
+            turn.more = true;
             return;
         }
-        batch.quarantine.push(Quarantined {
-            source: self.config.name.clone(),
-            file_id: file_id.to_owned(),
-            file_offset: offset as i64,
-            bytes: bytes.to_vec(),
-            reason: reason.to_owned(),
-            ingested_at: Utc::now().timestamp_micros(),
-        });
-    }
-
-    /// Remembers how far a file is read, and what it is known by.
-    fn moved(
-        &mut self,
-        found: &Found,
-        head: &[u8],
-        position: u64,
-        batch: &mut Batch,
-    ) -> Result<(), IngestError> {
-        let path = &found.candidate.path;
-        let file = &mut self.state.files[found.file];
-        file.head = Anchor::of(head.get(..head.len().min(HEAD)).unwrap_or(head));
-        file.seen = found.candidate.len.max(position);
-        let from = position.saturating_sub(TAIL as u64);
-        let tail = if position as usize <= head.len() {
-            head.get(from as usize..position as usize).map(<[u8]>::to_vec)
-        } else {
-            stream::range(path, from, position).map_err(IngestError::io("cannot read", path.clone()))?
-        };
-        let Some(tail) = tail else { return Ok(()) };
-        file.tail = Anchor::of(&tail);
-        file.position = position;
-        batch.cut.insert(file.id.clone(), position);
-        Ok(())
+        let Some(file) = self.state.files.get_mut(n) else { return };
+        match pass::read(&self.setting, patience, &sighting.candidate, file, &mut turn.batch) {
+            Ok(End::Reached) => self.seen.read(&sighting.candidate, file),
+            Ok(End::Full) => turn.more = true,
+            Ok(End::Moved | End::Waits) => turn.waits = true,
+            Err(error) => {
+                turn.faults.push(format!("cannot read {}: {error}", sighting.candidate.path.display()));
+            }
+        }
     }
 
     /// Files that were known and are not to be found: what was unread is lost, and said.
-    fn missing(&mut self, found: &[Found], batch: &mut Batch) {
-        let there: std::collections::HashSet<usize> = found.iter().map(|found| found.file).collect();
+    fn missing(&mut self, sightings: &[Sighting], now: i64, turn: &mut Turn) {
+        let there: HashSet<usize> = sightings
+            .iter()
+            .filter_map(|sighting| match sighting.verdict {
+                Verdict::File(n) => Some(n),
+                _ => None,
+            })
+            .collect();
         for (n, file) in self.state.files.iter_mut().enumerate() {
-            if there.contains(&n) || file.gone || file.done {
+            if there.contains(&n) || file.gone.is_some() {
+                self.absent.remove(&file.id);
                 continue;
             }
-            file.gone = true;
-            if file.seen > file.position {
-                batch.gaps.push(Gap {
-                    source: self.config.name.clone(),
-                    file_id: file.id.clone(),
-                    from_offset: file.position as i64,
-                    to_offset: Some(file.seen as i64),
-                    reason: "the file is not there any more, or was cut short".into(),
-                    noticed_at: Utc::now().timestamp_micros(),
-                });
+            let unread = !file.done && file.seen > file.position;
+            let since = *self.absent.entry(file.id.clone()).or_insert(now);
+            if unread && now - since < micros(self.settles) {
+                // Its successor may be in the making.
+                turn.waits = true;
+                continue;
+            }
+            self.absent.remove(&file.id);
+            file.gone = Some(now);
+            if unread {
+                let to = (file.seen > file.position + 1).then_some(file.seen);
+                let why = "the file is not there any more, or was cut short";
+                turn.batch.gaps.push(pass::gap(&self.setting, &file.id, file.position, to, why));
             }
         }
     }
+
+    /// What is not read yet.
+    pub fn unread(&self) -> Unread {
+        let (mut state, mut seen) = (self.state.clone(), Seen::default());
+        let scan = scan(&self.base, &self.setting.source.path);
+        let mut unread = Unread { faults: scan.faults, ..Unread::default() };
+        let now = Utc::now().timestamp_micros();
+        let mut identify = Identify {
+            source: &self.setting.source,
+            state: &mut state,
+            seen: &mut seen,
+            settled_before: now - micros(self.settles),
+        };
+        let sightings = identify.all(scan.candidates);
+        unread.files = sightings.len() as u64;
+        let stands: BTreeMap<&str, &PathBuf> = sightings
+            .iter()
+            .filter_map(|sighting| match sighting.verdict {
+                Verdict::File(n) => Some((state.files.get(n)?.id.as_str(), &sighting.candidate.path)),
+                _ => None,
+            })
+            .collect();
+        for sighting in &sightings {
+            let candidate = &sighting.candidate;
+            let (behind, original) = match &sighting.verdict {
+                Verdict::File(n) => match state.files.get(*n) {
+                    Some(file) if file.done => (0, file.copy_of.as_ref()),
+                    Some(file) => (candidate.len.saturating_sub(file.position), file.copy_of.as_ref()),
+                    None => continue,
+                },
+                Verdict::Copy(n) => (0, state.files.get(*n).map(|file| &file.id)),
+                Verdict::Waits => (candidate.len, None),
+                Verdict::Empty => continue,
+                Verdict::Unreadable(why) => {
+                    unread.faults.push(why.clone());
+                    continue;
+                }
+            };
+            if let Some(original) = original.and_then(|id| stands.get(id.as_str())) {
+                unread.copies.push((candidate.path.clone(), (*original).clone()));
+            }
+            if behind > 0 {
+                unread.bytes += behind;
+                unread.oldest =
+                    Some(unread.oldest.map_or(candidate.modified, |at| at.min(candidate.modified)));
+            }
+        }
+        unread
+    }
 }
 
-struct Place {
-    id: String,
-    position: u64,
-    until: u64,
-}
-
-fn absurd(at: i64, now: i64) -> bool {
-    at > now + AHEAD || Utc.timestamp_micros(at).single().is_none_or(|time| time.year() < 1900)
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::IngestError;
-
 /// A path that a source's globs give, and what the system says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -21,12 +19,19 @@ pub struct Candidate {
     pub modified: i64,
 }
 
-/// Every file that the globs give, in order of path. A file that vanishes between two looks is not there.
-///
-/// # Errors
-/// When a folder cannot be read.
-pub fn scan(base: &Path, globs: &[String]) -> Result<Vec<Candidate>, IngestError> {
+/// What was found, and what could not be looked at.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// In order of path.
+    pub candidates: Vec<Candidate>,
+    /// Folders that could not be read, each as a sentence. What lies in them is not known to be gone.
+    pub faults: Vec<String>,
+}
+
+/// Every file that the globs give. A file that vanishes between two looks is not there.
+pub fn scan(base: &Path, globs: &[String]) -> Scan {
     let mut paths = BTreeSet::new();
+    let mut scan = Scan::default();
     for pattern in globs {
         let escaped = glob::Pattern::escape(&base.display().to_string());
         let whole =
@@ -38,14 +43,19 @@ pub fn scan(base: &Path, globs: &[String]) -> Result<Vec<Candidate>, IngestError
                 Ok(path) => {
                     paths.insert(path);
                 }
+                Err(error) if error.error().kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    let path = error.path().to_owned();
-                    return Err(IngestError::io("cannot read the folder", path)(error.into()));
+                    scan.faults.push(format!(
+                        "cannot read the folder {}: {}",
+                        error.path().display(),
+                        error.error()
+                    ));
                 }
             }
         }
     }
-    Ok(paths.into_iter().filter_map(candidate).collect())
+    scan.candidates = paths.into_iter().filter_map(candidate).collect();
+    scan
 }
 
 fn candidate(path: PathBuf) -> Option<Candidate> {

@@ -1,11 +1,12 @@
 //! Whoever reads is read: each look through Insyn, as a FHIR AuditEvent on disk before the answer leaves.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::IngestError;
 
@@ -39,22 +40,40 @@ pub struct Look {
     pub rows: u64,
 }
 
-/// The log of Insyn's own looks.
+/// The log of Insyn's own looks. Clones write to the same log.
 #[derive(Debug, Clone)]
 pub struct OwnLog {
-    folder: PathBuf,
+    lines: mpsc::Sender<Line>,
 }
 
+/// A line on its way to disk, and who waits for it.
+#[derive(Debug)]
+struct Line {
+    text: String,
+    written: oneshot::Sender<Result<(), IngestError>>,
+}
+
+/// Lines that may wait for the disk; whoever comes then waits to be heard.
+const WAITING: usize = 256;
+/// One event names so many records at most; a look at more becomes several events of one id.
+const SUBJECTS: usize = 200;
+
 impl OwnLog {
-    /// Opens the log below the spool's folder.
+    /// Opens the log below the spool's folder, with a thread that writes it.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When the folder or the thread cannot be made.
     pub fn open(spool: &Path) -> Result<OwnLog, IngestError> {
         let folder = spool.join(SOURCE);
         std::fs::create_dir_all(&folder)
             .map_err(IngestError::io("cannot make the folder", folder.clone()))?;
-        Ok(OwnLog { folder })
+        let (lines, waiting) = mpsc::channel(WAITING);
+        let named = std::thread::Builder::new().name("insyn-own-log".to_owned());
+        let place = folder.clone();
+        named
+            .spawn(move || write_all(&folder, waiting))
+            .map_err(IngestError::io("cannot write in", place))?;
+        Ok(OwnLog { lines })
     }
 
     /// Writes a look down; when this returns, it is on disk. Returns the event's id.
@@ -63,33 +82,76 @@ impl OwnLog {
     /// When it cannot be written: then nothing must be shown.
     pub async fn record(&self, look: &Look) -> Result<String, IngestError> {
         let id = uuid::Uuid::now_v7().to_string();
-        let line = format!("{}\n", audit_event(&id, look));
-        let file = self.folder.join(format!("own-{}.ndjson", Utc::now().format("%Y-%m-%d")));
-        let folder = self.folder.clone();
-        tokio::task::spawn_blocking(move || append(&folder, &file, line.as_bytes()))
-            .await
-            .map_err(|error| IngestError::Cut(error.to_string()))??;
+        let gone = || IngestError::Cut("the writer of the own log has ended".to_owned());
+        let (written, heard) = oneshot::channel();
+        let line = Line { text: lines_of(&id, look), written };
+        self.lines.send(line).await.map_err(|_| gone())?;
+        heard.await.map_err(|_| gone())??;
         Ok(id)
     }
 }
 
-/// One whole line, by one process at a time.
-fn append(folder: &Path, path: &Path, line: &[u8]) -> Result<(), IngestError> {
-    let write = || -> std::io::Result<()> {
-        let fresh = !path.exists();
-        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-        file.lock()?;
-        file.write_all(line)?;
-        file.sync_data()?;
-        if fresh {
-            File::open(folder)?.sync_all()?;
-        }
-        file.unlock()
+fn lines_of(id: &str, look: &Look) -> String {
+    let parts: Vec<&[String]> = match look.subjects.is_empty() {
+        true => vec![&[]],
+        false => look.subjects.chunks(SUBJECTS).collect(),
     };
-    write().map_err(IngestError::io("cannot write", path))
+    parts.into_iter().map(|subjects| format!("{}\n", audit_event(id, look, subjects))).collect()
 }
 
-fn audit_event(id: &str, look: &Look) -> Value {
+/// Writes what waits, flushes once for all of it, and tells each of them.
+fn write_all(folder: &Path, mut waiting: mpsc::Receiver<Line>) {
+    while let Some(first) = waiting.blocking_recv() {
+        let mut group = vec![first];
+        while let Ok(line) = waiting.try_recv() {
+            group.push(line);
+        }
+        let path = folder.join(format!("own-{}.ndjson", Utc::now().format("%Y-%m-%d")));
+        let text: String = group.iter().map(|line| line.text.as_str()).collect();
+        let failed =
+            append(folder, &path, text.as_bytes()).err().map(|error| (error.kind(), error.to_string()));
+        for line in group {
+            let outcome = match &failed {
+                None => Ok(()),
+                Some((kind, why)) => {
+                    let error = std::io::Error::new(*kind, why.clone());
+                    Err(IngestError::io("cannot write", path.clone())(error))
+                }
+            };
+            // Whoever asked may have gone; the look is written down all the same.
+            let _ = line.written.send(outcome);
+        }
+    }
+}
+
+/// Whole lines, by one process at a time. What was cut short before gets its end, so that it spoils no other line.
+fn append(folder: &Path, path: &Path, lines: &[u8]) -> std::io::Result<()> {
+    let fresh = !path.exists();
+    let mut file = OpenOptions::new().append(true).read(true).create(true).open(path)?;
+    file.lock()?;
+    let end = file.seek(SeekFrom::End(0))?;
+    let written = mend(&mut file, end).and_then(|()| file.write_all(lines)).and_then(|()| file.sync_data());
+    if let Err(error) = written {
+        // A line of which nobody was told that it is there must not be there in part.
+        file.set_len(end)?;
+        return Err(error);
+    }
+    if fresh {
+        File::open(folder)?.sync_all()?;
+    }
+    file.unlock()
+}
+
+fn mend(file: &mut File, end: u64) -> std::io::Result<()> {
+    let mut last = [b'\n'];
+    if end > 0 {
+        file.seek(SeekFrom::Start(end - 1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
+}
+
+fn audit_event(id: &str, look: &Look, subjects: &[String]) -> Value {
     use base64::Engine as _;
     let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     let outcome = match look.outcome {
@@ -98,26 +160,23 @@ fn audit_event(id: &str, look: &Look) -> Value {
         "major-failure" => "12",
         _ => "0",
     };
-    let mut entities: Vec<Value> = look
-        .subjects
+    let kind = |code: &str| json!({"system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": code});
+    let role =
+        |code: &str| json!({"system": "http://terminology.hl7.org/CodeSystem/object-role", "code": code});
+    let mut entities: Vec<Value> = subjects
         .iter()
         .map(|subject| {
             json!({
                 "what": {"identifier": {"system": format!("urn:oid:{}", issuer(subject)), "value": subject}},
-                "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "1"},
-                "role": {"system": "http://terminology.hl7.org/CodeSystem/object-role", "code": "1"}
+                "type": kind("1"),
+                "role": role("1")
             })
         })
         .collect();
     if let Some(query) = &look.query {
-        entities.push(json!({
-            "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "2"},
-            "role": {"system": "http://terminology.hl7.org/CodeSystem/object-role", "code": "24"},
-            "query": base64(query)
-        }));
+        entities.push(json!({"type": kind("2"), "role": role("24"), "query": base64(query)}));
     }
-    let why = look.reason.as_deref().or(look.case.as_deref());
-    json!({
+    let mut event = json!({
         "resourceType": "AuditEvent",
         "id": id,
         "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
@@ -126,7 +185,6 @@ fn audit_event(id: &str, look: &Look) -> Value {
         "recorded": Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
         "outcome": outcome,
         "outcomeDesc": format!("{} rows", look.rows),
-        "purposeOfEvent": why.map(|text| json!([{"text": text}])).unwrap_or(json!([])),
         "agent": [{
             "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]},
             "who": {"identifier": {"value": look.user_id}, "display": look.user_name},
@@ -136,10 +194,111 @@ fn audit_event(id: &str, look: &Look) -> Value {
         }],
         "source": {"observer": {"display": "Insyn"}},
         "entity": entities
-    })
+    });
+    if let Some(reason) = &look.reason {
+        event["purposeOfEvent"] = json!([{"text": reason}]);
+    }
+    // The case is the ground that the look rests on; FHIR has no place for one, so it goes where extensions go.
+    if let Some(case) = &look.case {
+        event["extension"] = json!([{"url": "urn:insyn:access_ground", "valueString": case}]);
+    }
+    event
 }
 
 fn issuer(subject: &str) -> &'static str {
     let day = subject.get(6..7).unwrap_or_default();
     if day >= "6" { insyn_event::oid::SAMORDNINGSNUMMER } else { insyn_event::oid::PERSONNUMMER }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::path::PathBuf;
+
+    use insyn_formats::{Format, FormatConfig, FormatName};
+
+    use super::*;
+
+    fn look(subjects: usize) -> Look {
+        Look {
+            user_id: "granskare".into(),
+            user_name: Some("Greta Granskare".into()),
+            user_role: "dso".into(),
+            activity: "trace subject".into(),
+            reason: Some("klagomål".into()),
+            case: Some("2026-17".into()),
+            query: Some("subject_id".into()),
+            client_address: Some("127.0.0.1".into()),
+            outcome: "success",
+            subjects: (0..subjects).map(|n| format!("19121212{n:04}")).collect(),
+            rows: 3,
+        }
+    }
+
+    fn file(folder: &Path) -> PathBuf {
+        let mut files = std::fs::read_dir(folder.join(SOURCE)).unwrap();
+        files.next().unwrap().unwrap().path()
+    }
+
+    #[tokio::test]
+    async fn a_look_says_reason_and_case_and_whose_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = OwnLog::open(folder.path()).unwrap();
+        let id = log.record(&look(2)).await.unwrap();
+        let text = std::fs::read_to_string(file(folder.path())).unwrap();
+        let format =
+            Format::compile(&FormatConfig::new(FormatName::FhirAuditEvent), chrono_tz::Tz::UTC).unwrap();
+        let rows = format.open(b"").unwrap().parse(text.trim_end().as_bytes()).unwrap();
+        assert_eq!(rows.len(), 2);
+        for (n, row) in rows.iter().enumerate() {
+            assert_eq!(row.event_id, id);
+            assert_eq!(row.purpose.as_deref(), Some("klagomål"));
+            assert_eq!(row.access_ground.as_deref(), Some("2026-17"));
+            assert_eq!(row.subject_id.as_deref(), Some(format!("19121212{n:04}").as_str()));
+            assert_eq!(row.user_id.as_deref(), Some("granskare"));
+            assert_eq!(row.activity.as_deref(), Some("trace subject"));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn many_at_once_are_whole_lines_and_a_look_at_many_is_several_events() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = [OwnLog::open(folder.path()).unwrap(), OwnLog::open(folder.path()).unwrap()];
+        let mut running = tokio::task::JoinSet::new();
+        for n in 0..100 {
+            let log = logs[n % 2].clone();
+            running.spawn(async move { log.record(&look(if n == 7 { 450 } else { 1 })).await.unwrap() });
+        }
+        let ids = running.join_all().await;
+        let text = std::fs::read_to_string(file(folder.path())).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 102, "450 records are three events");
+        for id in ids {
+            assert!(lines.iter().any(|line| line["id"] == id.as_str()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_a_crash_cut_short_spoils_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = OwnLog::open(folder.path()).unwrap();
+        log.record(&look(1)).await.unwrap();
+        let path = file(folder.path());
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text.push_str("{\"resourceType\":\"Aud");
+        std::fs::write(&path, text).unwrap();
+        log.record(&look(1)).await.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let whole = text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count();
+        assert_eq!((whole, text.lines().count()), (2, 3));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = OwnLog::open(folder.path()).unwrap();
+        std::fs::remove_dir(folder.path().join(SOURCE)).unwrap();
+        let error = log.record(&look(1)).await.unwrap_err();
+        assert!(error.to_string().starts_with("cannot write"), "{error}");
+    }
 }

@@ -6,10 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::anchor::Anchor;
 
+/// A file that is not to be found for so long is forgotten. µs: 400 days.
+const FORGOTTEN: i64 = 400 * 86_400 * 1_000_000;
+/// Of files that are not to be found, so many are remembered.
+const MOST_GONE: usize = 1000;
+
 /// Every file of a source that is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceState {
-    /// The number of the next file that is met.
+    /// The number of the last file that was met.
     pub next_file: u64,
     /// In the order that they were met.
     pub files: Vec<FileState>,
@@ -24,20 +29,39 @@ pub struct FileState {
     pub path: PathBuf,
     /// A hint.
     pub inode: u64,
-    /// Over its first decompressed bytes.
+    /// Over its first bytes.
     pub head: Anchor,
     /// Over the bytes before the position.
     pub tail: Anchor,
     /// How far it is read, in decompressed bytes.
     pub position: u64,
-    /// How long it was when it was last seen, where it is not packed.
+    /// How long it was when it was last seen, in decompressed bytes, as far as is known.
     pub seen: u64,
-    /// It lies elsewhere than where it was first met.
-    pub renamed: bool,
-    /// Read to its end, and nothing can follow.
+    /// Records that begin before this were read from another file.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub known: u64,
+    /// It was renamed or packed since it was met: nobody writes to it any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub moved: bool,
+    /// Read to an end after which nothing is expected.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub done: bool,
-    /// It is not to be found; what was unread is in `gaps`.
-    pub gone: bool,
+    /// The id of the file that it has the content of, where both lie there and are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<String>,
+    /// Since when it is not to be found, µs UTC; what was unread is in `gaps`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<i64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(b: &bool) -> bool {
+    !b
 }
 
 impl SourceState {
@@ -48,14 +72,49 @@ impl SourceState {
             id: format!("{source}-{:06}", self.next_file),
             path,
             inode,
-            head: Anchor::of(b""),
-            tail: Anchor::of(b""),
+            head: Anchor::default(),
+            tail: Anchor::default(),
             position: 0,
             seen: 0,
-            renamed: false,
+            known: 0,
+            moved: false,
             done: false,
-            gone: false,
+            copy_of: None,
+            gone: None,
         });
         self.files.len() - 1
+    }
+
+    /// Forgets files that are long gone, so that what is remembered stays small. Only before files are told by index.
+    pub fn forget(&mut self, now: i64) {
+        let gone = |file: &FileState| file.gone.is_some();
+        let mut surplus = self.files.iter().filter(|file| gone(file)).count().saturating_sub(MOST_GONE);
+        self.files.retain(|file| {
+            let Some(since) = file.gone else { return true };
+            let old = since < now - FORGOTTEN || surplus > 0;
+            surplus = surplus.saturating_sub(usize::from(old));
+            !old
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_gone_is_forgotten_and_what_lies_there_never() {
+        let mut state = SourceState::default();
+        for n in 0..MOST_GONE as i64 + 20 {
+            let file = state.meet("s", format!("{n}").into(), 0);
+            state.files[file].gone = (n % 10 != 0 || n >= 20).then_some(FORGOTTEN + n);
+        }
+        state.files[1].gone = Some(-1);
+        state.forget(FORGOTTEN);
+        assert_eq!(state.files.iter().filter(|file| file.gone.is_some()).count(), MOST_GONE);
+        assert_eq!(state.files[0].path, PathBuf::from("0"));
+        assert!(state.files.iter().all(|file| file.path.as_os_str() != "1"));
+        let next = state.meet("s", "new".into(), 0);
+        assert_eq!(state.files[next].id, format!("s-{:06}", MOST_GONE + 21), "no id is given twice");
     }
 }

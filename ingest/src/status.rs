@@ -10,8 +10,7 @@ use serde::Serialize;
 
 use crate::SourceConfig;
 use crate::error::IngestError;
-use crate::once::parse_state;
-use crate::reader::SourceReader;
+use crate::reader::{SourceReader, Unread};
 
 /// One source, as `sources status` prints it. No personal data.
 #[derive(Debug, Clone, Serialize)]
@@ -36,6 +35,8 @@ pub struct SourceStatus {
     pub last_event: Option<String>,
     /// `ok`, `behind`, `never` (nothing was read yet) or `error`.
     pub state: String,
+    /// Files that hold what another one holds, each as `copy = original`; whether they are read is the source's `copies`.
+    pub copy_of: Vec<String>,
     /// What is wrong, when something is.
     pub why: Option<String>,
 }
@@ -49,40 +50,47 @@ pub async fn status(
     organisation: &Organisation,
     sources: &[SourceConfig],
     base: &Path,
-    _spool: &Path,
 ) -> Result<Vec<SourceStatus>, IngestError> {
     let organisation = Arc::new(organisation.clone());
     let mut all = Vec::new();
     for config in sources {
         let progress = lake.progress(&config.name).await?;
-        let looked = parse_state(&config.name, progress.state.as_deref())
-            .and_then(|state| {
-                SourceReader::new(config.clone(), state, Arc::clone(&organisation), base.to_owned(), None)
-            })
-            .and_then(|mut reader| tokio::task::block_in_place(|| reader.behind()));
-        let (files, bytes, oldest, why) = match looked {
-            Ok((files, bytes, oldest)) => (files as u64, bytes, oldest, None),
-            Err(error) => (0, 0, None, Some(error.to_string())),
+        let reader = SourceReader::new(
+            config.clone(),
+            progress.state.as_deref(),
+            Arc::clone(&organisation),
+            base.to_owned(),
+        );
+        let looked = tokio::task::spawn_blocking(move || reader.map(|reader| reader.unread())).await;
+        let unread = match looked {
+            Ok(Ok(unread)) => unread,
+            Ok(Err(error)) => Unread { faults: vec![error.to_string()], ..Unread::default() },
+            Err(error) => Unread { faults: vec![error.to_string()], ..Unread::default() },
         };
-        let state = match (&why, bytes, progress.sequence) {
-            (Some(_), ..) => "error",
-            (None, 1.., _) => "behind",
-            (None, 0, 0) => "never",
+        let state = match (unread.faults.is_empty(), unread.bytes, progress.sequence) {
+            (false, ..) => "error",
+            (true, 1.., _) => "behind",
+            (true, 0, 0) => "never",
             _ => "ok",
         };
         let now = Utc::now().timestamp_micros();
         all.push(SourceStatus {
             name: config.name.clone(),
             format: config.format.format.to_string(),
-            files,
-            bytes_behind: bytes,
-            seconds_behind: oldest.map_or(0, |at| now.saturating_sub(at).max(0) as u64 / 1_000_000),
+            files: unread.files,
+            bytes_behind: unread.bytes,
+            seconds_behind: unread.oldest.map_or(0, |at| now.saturating_sub(at).max(0) as u64 / 1_000_000),
             events: progress.events,
             quarantined: progress.quarantined,
             gaps: progress.gaps,
             last_event: progress.last_event.and_then(DateTime::from_timestamp_micros).map(rfc3339),
             state: state.into(),
-            why,
+            copy_of: unread
+                .copies
+                .iter()
+                .map(|(copy, of)| format!("{} = {}", copy.display(), of.display()))
+                .collect(),
+            why: (!unread.faults.is_empty()).then(|| unread.faults.join("; ")),
         });
     }
     Ok(all)

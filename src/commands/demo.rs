@@ -173,7 +173,7 @@ fn put(file: &PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
 
 async fn read(house: &House) -> anyhow::Result<()> {
     let clock = Instant::now();
-    let mut ingest = house.ingest().await?;
+    let ingest = house.ingest()?;
     let report = ingest.once(&mut |_| {}).await?;
     step(
         "read the logs:",

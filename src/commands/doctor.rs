@@ -38,13 +38,9 @@ async fn examine(house: &House, checks: &mut Vec<Check>) {
     checks.push(Check { what: "workflow database".into(), fault: fault(house.db().await) });
     checks.push(Check { what: "spool".into(), fault: fault(house.own_log()) });
     checks.push(Check { what: "rule pack".into(), fault: fault(house.pack()) });
-    checks.push(Check {
-        what: format!("{} sources", config.sources.len()),
-        fault: fault(house.ingest().await),
-    });
+    checks.push(Check { what: format!("{} sources", config.sources.len()), fault: fault(house.ingest()) });
     checks.push(Check { what: "context tables".into(), fault: fault(context::status(&house.lake).await) });
-    let spool = config.path(&config.spool.dir);
-    match status(&house.lake, &config.organisation, &config.sources, &config.base, &spool).await {
+    match status(&house.lake, &config.organisation, &config.sources, &config.base).await {
         Err(error) => {
             checks.push(Check { what: "state of the sources".into(), fault: Some(error.to_string()) })
         }

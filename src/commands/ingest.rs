@@ -9,7 +9,7 @@ use crate::print;
 
 pub async fn run(config: &Path, arguments: cli::Ingest) -> anyhow::Result<ExitCode> {
     let house = House::open(config).await?;
-    let mut ingest = house.ingest().await?;
+    let ingest = house.ingest()?;
     let report = ingest.once(&mut |_| {}).await?;
     if arguments.json {
         print::line(&serde_json::to_string(&report)?)?;
@@ -22,5 +22,9 @@ pub async fn run(config: &Path, arguments: cli::Ingest) -> anyhow::Result<ExitCo
             report.sources.len()
         );
     }
-    Ok(ExitCode::SUCCESS)
+    let mut faults =
+        report.sources.iter().flat_map(|source| source.faults.iter().map(|why| (&source.name, why)));
+    let failed = faults.clone().next().is_some();
+    faults.by_ref().for_each(|(source, why)| eprintln!("source {source}: {why}"));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -56,7 +56,7 @@ pub async fn serve(
     let config = &house.config;
     let db = house.db().await?;
     let pack = Arc::new(house.pack()?);
-    let mut ingest = house.ingest().await?;
+    let ingest = house.ingest()?;
     let api = config.api();
     let app = App::new(AppParts {
         db: db.clone(),

@@ -11,15 +11,9 @@ pub async fn run(config: &Path, arguments: Sources) -> anyhow::Result<ExitCode> 
     let SourcesAction::Status(format) = arguments.action;
     let house = House::open(config).await?;
     let config = &house.config;
-    let spool = config.path(&config.spool.dir);
-    let status = insyn_ingest::status::status(
-        &house.lake,
-        &config.organisation,
-        &config.sources,
-        &config.base,
-        &spool,
-    )
-    .await?;
+    let status =
+        insyn_ingest::status::status(&house.lake, &config.organisation, &config.sources, &config.base)
+            .await?;
     print::records(format.chosen(), &status, config.organisation.timezone)?;
     Ok(ExitCode::SUCCESS)
 }

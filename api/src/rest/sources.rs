@@ -41,7 +41,7 @@ pub(crate) async fn statuses(app: &App) -> Result<Vec<Source>, Problem> {
 }
 
 async fn read(app: &App) -> Result<Vec<Value>, Problem> {
-    let statuses = status::status(&app.lake, &app.organisation, &app.sources, &app.base, &app.spool)
+    let statuses = status::status(&app.lake, &app.organisation, &app.sources, &app.base)
         .await
         .map_err(|fault| Problem::internal("reading the state of the sources", &fault))?;
     Ok(statuses.iter().map(|status| serde_json::to_value(status).unwrap_or_default()).collect())

@@ -1,0 +1,341 @@
+//! One pass over one file: from where reading stopped, as far as it goes or the batch holds.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{Datelike, TimeZone, Utc};
+use insyn_engine::config::Organisation;
+use insyn_engine::lake::{Gap, Quarantined};
+use insyn_formats::{Cut, Format, FormatName, Reader};
+
+use crate::SourceConfig;
+use crate::anchor::{Anchor, HEAD, TAIL};
+use crate::batch::{Batch, is_enough};
+use crate::content::{Bytes, Content, fill_some};
+use crate::identify::holds;
+use crate::scan::Candidate;
+use crate::state::FileState;
+
+/// How much is read at once.
+const CHUNK: usize = 1 << 20;
+/// A record that is longer is not held in memory.
+const LONGEST: usize = 16 << 20;
+/// Of such a record so much goes to quarantine, the rest by reference.
+const SAMPLE: usize = 64 << 10;
+/// How much of the head a format may look at.
+const FORMAT_HEAD: usize = 64 << 10;
+/// A time further ahead than this is absurd. µs.
+const AHEAD: i64 = 366 * 86_400 * 1_000_000;
+
+/// What all files of a source have in common.
+pub struct Setting {
+    pub source: SourceConfig,
+    pub format: Format,
+    pub organisation: Arc<Organisation>,
+}
+
+/// When a file is taken to be whole.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Written to before this, nobody writes to a renamed file any more. µs UTC.
+    pub settled_before: i64,
+    /// Written to before this, a packed file that ends too early will not get better. µs UTC.
+    pub given_up_before: i64,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// At the present end of the file.
+    Reached,
+    /// The batch is full; the file goes on.
+    Full,
+    /// Another file lies there now, or it was rewritten meanwhile: nothing was read. The next scan tells.
+    Moved,
+    /// A record has begun that only time can end.
+    Waits,
+}
+
+/// Reads on in `file`, which was seen as `candidate`, into `batch`.
+///
+/// # Errors
+/// When the file cannot be read; then nothing of this pass is in the batch.
+pub fn read(
+    setting: &Setting,
+    patience: Patience,
+    candidate: &Candidate,
+    file: &mut FileState,
+    batch: &mut Batch,
+) -> io::Result<End> {
+    let content = match Content::open(&candidate.path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(End::Moved),
+        Err(error) => return Err(error),
+    };
+    let head = content.head(FORMAT_HEAD)?;
+    let Some((tail, bytes)) = holds(file, &head, &content)? else { return Ok(End::Moved) };
+    let packed = content.is_packed();
+    if setting.source.format.format == FormatName::Delimited && !packed && !head.contains(&b'\n') {
+        // The header is still being written.
+        return Ok(End::Reached);
+    }
+    let mut pass = Pass {
+        setting,
+        file_id: &file.id,
+        known: file.known,
+        position: file.position,
+        recent: tail,
+        skipping: None,
+        rows: Batch::default(),
+        before: (batch.bytes, batch.rows()),
+    };
+    let settled = file.moved && candidate.modified < patience.settled_before;
+    let stop = pass.through(bytes, &head, packed || settled)?;
+    if !packed && !still_begins(&candidate.path, &content, &head)? {
+        return Ok(End::Moved);
+    }
+    let Pass { position, mut recent, mut rows, .. } = pass;
+    let mut end = stop.end();
+    if let Stop::Broken(why) = &stop
+        && candidate.modified < patience.given_up_before
+    {
+        rows.gaps.push(gap(
+            setting,
+            &file.id,
+            position,
+            None,
+            &format!("the packed file ends too early: {why}"),
+        ));
+    } else if matches!(stop, Stop::Broken(_)) || file.moved && !settled && stop == Stop::Partial {
+        end = End::Waits;
+    }
+    file.done = stop == Stop::Whole && (packed || settled)
+        || matches!(stop, Stop::Broken(_)) && candidate.modified < patience.given_up_before;
+    file.seen = match (packed, &stop) {
+        (false, _) => candidate.len.max(position),
+        (true, Stop::Broken(_)) => position + 1,
+        (true, _) => position,
+    };
+    file.position = position;
+    file.head = Anchor::of(head.get(..HEAD).unwrap_or(&head));
+    recent.drain(..recent.len().saturating_sub(TAIL));
+    file.tail = Anchor::of(&recent);
+    batch.append(rows);
+    Ok(end)
+}
+
+/// Whether what was read was not cut short and written anew meanwhile: then the file would begin differently, or be
+/// too short to hold what was read.
+fn still_begins(path: &Path, content: &Content, head: &[u8]) -> io::Result<bool> {
+    let now = content.head(head.len())?;
+    if now != head {
+        tracing::debug!("{} was rewritten while it was read", path.display());
+    }
+    Ok(now == head)
+}
+
+/// Why reading stopped.
+#[derive(Debug, PartialEq, Eq)]
+enum Stop {
+    /// At the end, with nothing left.
+    Whole,
+    /// At the end, in a record that is not whole.
+    Partial,
+    /// The batch is full.
+    Full,
+    /// The packing broke off.
+    Broken(String),
+}
+
+impl Stop {
+    fn end(&self) -> End {
+        if *self == Stop::Full { End::Full } else { End::Reached }
+    }
+}
+
+struct Pass<'a> {
+    setting: &'a Setting,
+    file_id: &'a str,
+    known: u64,
+    position: u64,
+    /// The bytes right before the position.
+    recent: Vec<u8>,
+    /// Where a record began that is too long to hold, while its end is looked for.
+    skipping: Option<u64>,
+    rows: Batch,
+    /// Bytes and rows that the batch already holds from other files.
+    before: (u64, usize),
+}
+
+impl Pass<'_> {
+    fn is_full(&self) -> bool {
+        // The end of a record that is too long is found first: nothing remembers that it is looked for.
+        let (bytes, rows) = self.before;
+        self.skipping.is_none() && is_enough(bytes + self.rows.bytes, rows + self.rows.rows())
+    }
+
+    fn through(&mut self, mut bytes: Bytes, head: &[u8], whole: bool) -> io::Result<Stop> {
+        let mut opened = self.setting.format.open(head).map_err(|fault| fault.to_string());
+        let mut buffer = Vec::new();
+        let (mut ended, mut broken) = (false, None);
+        while !self.is_full() {
+            if !ended {
+                let held = buffer.len();
+                buffer.resize(held + CHUNK, 0);
+                let (read, fault) = fill_some(&mut bytes, buffer.get_mut(held..).unwrap_or(&mut []));
+                buffer.truncate(held + read);
+                ended = read < CHUNK;
+                broken = match fault {
+                    Some(fault) if is_packing(&fault) => Some(fault.to_string()),
+                    Some(fault) => return Err(fault),
+                    None => None,
+                };
+            }
+            let used = match (&mut opened, self.skipping) {
+                (_, Some(from)) => self.skip(&buffer, from, ended),
+                (Ok(reader), None) => self.cut(reader, &buffer, ended && whole && broken.is_none()),
+                (Err(why), None) => self.refuse(&buffer, why),
+            };
+            self.advance(&mut buffer, used);
+            if self.is_full() {
+                break;
+            } else if self.skipping.is_none() && buffer.len() >= LONGEST {
+                let sample = buffer.get(..SAMPLE).unwrap_or(&buffer);
+                self.quarantine(self.position, sample, "a record longer than 16 MiB; this is how it begins");
+                self.skipping = Some(self.position);
+            } else if ended && (used == 0 || buffer.is_empty()) {
+                return Ok(match broken {
+                    Some(why) => Stop::Broken(why),
+                    None if buffer.is_empty() => Stop::Whole,
+                    None => Stop::Partial,
+                });
+            }
+        }
+        Ok(Stop::Full)
+    }
+
+    /// Of a file that this source's format cannot be read from, every byte goes to quarantine.
+    fn refuse(&mut self, buffer: &[u8], why: &str) -> usize {
+        self.quarantine(self.position, buffer, why);
+        self.position += buffer.len() as u64;
+        self.rows.bytes += buffer.len() as u64;
+        buffer.len()
+    }
+
+    fn advance(&mut self, buffer: &mut Vec<u8>, used: usize) {
+        let done = buffer.get(..used).unwrap_or(buffer);
+        let last = done.get(done.len().saturating_sub(TAIL)..).unwrap_or(done);
+        self.recent.extend_from_slice(last);
+        if self.recent.len() > 64 * TAIL {
+            self.recent.drain(..self.recent.len() - TAIL);
+        }
+        buffer.drain(..used);
+    }
+
+    /// Looks for the line's end after a record that is too long; what lies between is a gap.
+    fn skip(&mut self, buffer: &[u8], from: u64, ended: bool) -> usize {
+        let line_end = buffer.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        let used = line_end.unwrap_or(buffer.len());
+        self.position += used as u64;
+        self.rows.bytes += used as u64;
+        if line_end.is_some() || ended {
+            let why = "a record longer than 16 MiB is not kept; its beginning is in quarantine";
+            self.rows.gaps.push(gap(self.setting, self.file_id, from, Some(self.position), why));
+            self.skipping = None;
+        }
+        used
+    }
+
+    /// Cuts and parses what the buffer holds; returns how many bytes are done with.
+    fn cut(&mut self, reader: &mut Reader, buffer: &[u8], at_end: bool) -> usize {
+        let mut used = 0;
+        while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty()) {
+            if self.is_full() {
+                break;
+            }
+            let len = match reader.cut(rest, self.position, at_end) {
+                Cut::More => break,
+                Cut::Skip { len } => len,
+                Cut::Bad { len, fault } => {
+                    self.quarantine(self.position, rest.get(..len).unwrap_or(rest), &fault.to_string());
+                    len
+                }
+                Cut::Record { skip, len } => {
+                    let record = rest.get(skip..skip + len).unwrap_or(&[]);
+                    self.record(reader, self.position + skip as u64, record);
+                    skip + len
+                }
+            };
+            used += len;
+            self.position += len as u64;
+            self.rows.bytes += len as u64;
+        }
+        used
+    }
+
+    fn record(&mut self, reader: &Reader, offset: u64, record: &[u8]) {
+        if offset < self.known {
+            return;
+        }
+        let now = Utc::now().timestamp_micros();
+        let rows = match reader.parse(record) {
+            Ok(rows) if rows.iter().any(|row| is_absurd(row.occurred_at, now)) => {
+                return self.quarantine(offset, record, "occurred_at: lies absurdly far off");
+            }
+            Ok(rows) => rows,
+            Err(fault) => return self.quarantine(offset, record, &fault.to_string()),
+        };
+        let Setting { source, organisation, .. } = self.setting;
+        for mut row in rows {
+            if row.event_id.is_empty() {
+                row.event_id = format!("{}:{offset}", self.file_id);
+            }
+            row.source.clone_from(&source.name);
+            row.organisation_id.clone_from(&organisation.id);
+            row.controller_id.clone_from(source.controller.as_ref().unwrap_or(&organisation.id));
+            row.file_id = self.file_id.to_owned();
+            row.file_offset = offset as i64;
+            row.file_length = record.len() as i64;
+            row.ingested_at = now;
+            self.rows.events.push(row);
+        }
+    }
+
+    fn quarantine(&mut self, offset: u64, bytes: &[u8], reason: &str) {
+        if bytes.is_empty() || offset < self.known {
+            return;
+        }
+        self.rows.quarantine.push(Quarantined {
+            source: self.setting.source.name.clone(),
+            file_id: self.file_id.to_owned(),
+            file_offset: offset as i64,
+            bytes: bytes.to_vec(),
+            reason: reason.to_owned(),
+            ingested_at: Utc::now().timestamp_micros(),
+        });
+    }
+}
+
+/// A stretch of a file that could not be had.
+pub fn gap(setting: &Setting, file_id: &str, from: u64, to: Option<u64>, reason: &str) -> Gap {
+    Gap {
+        source: setting.source.name.clone(),
+        file_id: file_id.to_owned(),
+        from_offset: from as i64,
+        to_offset: to.map(|to| to as i64),
+        reason: reason.to_owned(),
+        noticed_at: Utc::now().timestamp_micros(),
+    }
+}
+
+/// Whether the fault lies in the packed bytes, not in reading them.
+fn is_packing(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    error.raw_os_error().is_none()
+        && matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
+}
+
+fn is_absurd(at: i64, now: i64) -> bool {
+    at > now + AHEAD || Utc.timestamp_micros(at).single().is_none_or(|time| time.year() < 1900)
+}

@@ -99,7 +99,12 @@ pub(crate) fn envelope(source: Source) -> (&'static str, &'static str) {
 pub(crate) fn spoilt(source: Source, record: &str, turn: usize) -> String {
     match (source, turn % 3) {
         (Source::Journal, 0) => format!("{}\n", cut(record, 55)),
-        (Source::Journal, 1) => record.replacen("\"recorded\":\"20", "\"recorded\":\"i går 20", 1),
+        // Every time of it: a record that says when it happened can be read without the time of its writing.
+        (Source::Journal, 1) => {
+            ["recorded", "occurredDateTime", "start"].iter().fold(record.to_owned(), |text, key| {
+                text.replacen(&format!("\"{key}\":\"20"), &format!("\"{key}\":\"i går 20"), 1)
+            })
+        }
         (Source::Journal, _) => "-- log rotated: no space left on device --\n".to_owned(),
         (Source::National, _) => record.replacen("startDate>20", "startDate>den 20", 1),
         (Source::Imaging, _) => format!("{}\n", cut(&record.replace('\n', " "), 60)),

@@ -6,6 +6,7 @@
 
 mod lists;
 mod metered;
+mod shown;
 mod walk;
 mod watch;
 
@@ -125,6 +126,8 @@ async fn answer(
     let planned = state.statement_to_plan(statement).await;
     let plan = planned.map_err(|e| not_planned(session, e))?;
     walk::check(&plan, limits)?;
+    let subject_columns = shown::numbers(&plan)?;
+    let asked = walk::numbers_asked_for(&plan);
     let plan = state.create_physical_plan(&plan).await.map_err(|e| not_planned(session, e))?;
     let plan = metered::meter(plan, watch).map_err(|e| failed(&e))?;
     let runtime = session.bounded_runtime(limits.memory).map_err(|e| failed(&e))?;
@@ -163,7 +166,7 @@ async fn answer(
     };
     let batches: Result<Vec<RecordBatch>, _> = batches.iter().map(|b| under(b, &schema)).collect();
     let batches = batches.map_err(|e| SqlError::Failed(e.to_string()))?;
-    Ok(Answer { schema, batches, counters: Counters::of(plan.as_ref()) })
+    Ok(Answer { schema, batches, counters: Counters::of(plan.as_ref()), subject_columns, asked })
 }
 
 /// The rows, held against the query's own memory while there are more to come.

@@ -54,6 +54,10 @@ pub struct Answer {
     pub batches: Vec<RecordBatch>,
     /// What reading them cost.
     pub counters: Counters,
+    /// Which columns hold persons' numbers, under whatever name.
+    pub(crate) subject_columns: Vec<usize>,
+    /// Personal numbers that the question named.
+    pub(crate) asked: Vec<String>,
 }
 
 impl Answer {
@@ -62,18 +66,27 @@ impl Answer {
         self.batches.iter().map(RecordBatch::num_rows).sum()
     }
 
-    /// Whose records the answer shows, as far as its columns say: distinct values of `subject_id` and `subject_key`.
+    /// Whose records the answer shows: every number in it, and those that the query named.
     pub fn subjects(&self) -> Vec<String> {
-        let mut subjects = std::collections::BTreeSet::new();
+        let mut subjects: std::collections::BTreeSet<String> = self.asked.iter().cloned().collect();
         for batch in &self.batches {
-            for name in ["subject_id", "subject_key"] {
-                if let Some(column) = batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()) {
-                    subjects.extend(column.iter().flatten().map(str::to_owned));
+            for column in self.subject_columns.iter().filter_map(|i| batch.columns().get(*i)) {
+                let values = match column.as_list_opt::<i32>() {
+                    Some(lists) => lists.values(),
+                    None => column,
+                };
+                if let Some(values) = values.as_string_opt::<i32>() {
+                    subjects.extend(values.iter().flatten().map(str::to_owned));
                 }
             }
         }
         subjects.into_iter().collect()
     }
+}
+
+/// The columns that hold persons' numbers, by their names.
+fn subject_columns(schema: &Schema) -> Vec<usize> {
+    ["subject_id", "subject_key"].iter().filter_map(|name| schema.index_of(name).ok()).collect()
 }
 
 /// A query session over one pinned version of the lake and one context load. Cheap to open, cheap to drop.
@@ -205,7 +218,14 @@ impl Session {
         let stream = datafusion::physical_plan::execute_stream(Arc::clone(&plan), state.task_ctx())?;
         let schema = stream.schema();
         let batches: Vec<RecordBatch> = stream.try_collect().await?;
-        Ok(Answer { schema, batches, counters: Counters::of(plan.as_ref()) })
+        let subject_columns = subject_columns(&schema);
+        Ok(Answer {
+            schema,
+            batches,
+            counters: Counters::of(plan.as_ref()),
+            subject_columns,
+            asked: Vec::new(),
+        })
     }
 
     /// The start of a plan over one of the session's tables.

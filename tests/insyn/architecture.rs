@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("insyn-review", "review", &["insyn-engine", "insyn-rules"]),
     ("insyn-api", "api", &["insyn-engine", "insyn-ingest", "insyn-rules", "insyn-review"]),
     ("insyn-demo", "demo", &[]),
-    ("insyn-benches", "benches", &["insyn-demo", "insyn-formats"]),
+    ("insyn-benches", "benches", &["insyn-demo"]),
     (
         "insyn",
         ".",
@@ -83,4 +83,43 @@ fn every_member_of_the_workspace_is_a_room_listed_here() {
         assert!(listed.contains_key(member.as_str()), "{member} is no room of this test's table");
     }
     assert_eq!(members.len(), ROOMS.len());
+}
+
+/// Name, version and features of every dependency, as one selection of crates asks for it.
+fn features(selection: &[&str]) -> BTreeMap<String, String> {
+    let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["tree", "--locked", "--offline", "--prefix", "none", "--format", "{p}|{f}"]);
+    let out = command.args(selection).output().expect("cargo runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let mut features: BTreeMap<String, String> = BTreeMap::new();
+    for line in String::from_utf8_lossy(&out.stdout).lines() {
+        if let Some((package, of)) = line.split_once('|')
+            && !package.starts_with("insyn")
+        {
+            let of = of.trim_end_matches(" (*)");
+            // A build script's dependency may have fewer features than the same crate elsewhere: all are listed.
+            let all = features.entry(package.to_owned()).or_default();
+            if !all.split(' ').any(|known| known == of) {
+                all.push_str(of);
+                all.push(' ');
+            }
+        }
+    }
+    features.values_mut().for_each(|all| {
+        let mut sets: Vec<&str> = all.split(' ').collect();
+        sets.sort_unstable();
+        *all = sets.join(" ");
+    });
+    features
+}
+
+/// `cargo run` and `cargo test --workspace` share one build: no selection turns on a feature that the other lacks.
+#[test]
+fn running_and_testing_compile_the_same_dependencies() {
+    let run = features(&["--edges", "normal,build"]);
+    let test = features(&["--workspace", "--edges", "normal,build,dev"]);
+    assert!(run.len() > 200, "{}", run.len());
+    for (package, features) in run {
+        assert_eq!(Some(&features), test.get(&package), "{package} would be compiled twice");
+    }
 }

@@ -83,6 +83,7 @@ fn the_main_job_end_to_end() {
         assert!(demo.said.contains(part), "{part} is not said:\n{}", demo.said);
     }
 
+    what_was_written_is_what_was_read(&demo.said);
     planted_cases_are_found(folder.path());
     pages_show_accesses_seconds_old(folder.path());
     rows_are_the_same_for_another_reader_of_delta(folder.path());
@@ -98,6 +99,25 @@ fn the_main_job_end_to_end() {
     let again = finish(command);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert!(again.stderr.contains("going on with the world"), "{}", again.stderr);
+}
+
+/// "100537 accesses in 5 logs …, 20 broken lines" and "100537 access events, 20 records in quarantine".
+fn what_was_written_is_what_was_read(said: &str) {
+    let before = |words: &str| -> u64 {
+        let (number, _) = said.split_once(words).unwrap_or_else(|| panic!("{words} is not said:\n{said}"));
+        number
+            .rsplit([' ', ':'])
+            .next()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or_else(|| panic!("{words}:\n{said}"))
+    };
+    assert!(before(" accesses in") > 10_000);
+    assert_eq!(
+        before(" accesses in"),
+        before(" access events"),
+        "every readable record, and no other, is an event"
+    );
+    assert_eq!(before(" broken lines"), before(" records in quarantine"));
 }
 
 /// The truth that the generator kept, held against what the rules found.

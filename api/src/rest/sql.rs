@@ -31,6 +31,9 @@ pub(crate) struct SqlRequest {
     /// In which case you look; or the header `Insyn-Case`.
     #[serde(default)]
     case: Option<String>,
+    /// With Insyn's own looks among `access_events`; without them when not given.
+    #[serde(default)]
+    own: bool,
 }
 
 /// The rows.
@@ -61,6 +64,9 @@ pub(crate) async fn query(
         return Err(Problem::reason_required());
     }
     let mut session = session(&app).await?;
+    if !request.own {
+        session = session.without_own()?;
+    }
     // Who may ask in SQL but not read the worklist sees no findings there either.
     if let Ok(scope) = Scope::of(&caller.principal) {
         let (schema, batch) = app.db.findings_table(&Filter::default(), &scope, None).await?;
@@ -84,7 +90,10 @@ pub(crate) async fn query(
         }
     };
     let rows = rows::count(&answer.batches) as u64;
-    look::look(&app, &caller, seen(rows::subjects(&answer.batches), rows)).await?;
+    // Beside the columns that hold numbers, any text may have some in it: a quarantined record, say.
+    let mut subjects = answer.subjects();
+    subjects.extend(rows::subjects(&answer.batches));
+    look::look(&app, &caller, seen(subjects, rows)).await?;
     let rows =
         Rows { schema: answer.schema, batches: answer.batches, about: Default::default(), cursor: None };
     negotiate::answer(form, app.zone(), rows)

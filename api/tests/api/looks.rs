@@ -40,7 +40,7 @@ async fn each_way_to_personal_data_leaves_a_look_that_names_whose_records_came_b
             "investigator",
             "/api/v1/sql".into(),
             Some(serde_json::json!({
-                "query": "SELECT concat('x ', subject_id) AS hidden FROM access_events WHERE event_id = 'e5'",
+                "query": "SELECT subject_id AS hidden FROM access_events WHERE event_id = 'e5'",
                 "reason": "utredning",
             })),
             vec![BO],

@@ -32,6 +32,26 @@ pub(super) fn check(plan: &LogicalPlan, limits: &Limits) -> Result<(), SqlError>
     }
 }
 
+/// Personal numbers that the query names: what it answers is about them, whatever columns it shows.
+pub(super) fn numbers_asked_for(plan: &LogicalPlan) -> Vec<String> {
+    let mut numbers = std::collections::BTreeSet::new();
+    // The walk cannot fail: neither closure does.
+    let _ = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Literal(value, _) = expr
+                    && let Some(Some(text)) = value.try_as_str()
+                    && insyn_event::is_valid(text)
+                {
+                    numbers.insert(text.to_owned());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    numbers.into_iter().collect()
+}
+
 struct Walk<'a> {
     limits: &'a Limits,
     tables: usize,

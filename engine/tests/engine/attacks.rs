@@ -87,12 +87,12 @@ async fn giants_are_stopped() {
     for query in [
         format!("SELECT max(length(x)) FROM ({})", doubling(12)),
         format!("SELECT max(length(x)) FROM ({})", replacing(6)),
-        "SELECT concat(record, record, record, record, record, record, record) || a.event_id FROM access_events a".to_owned(),
+        "SELECT subject_id, concat(record, record, record, record, record, record, record) || a.event_id FROM access_events a".to_owned(),
         "SELECT a.event_id FROM access_events a, access_events b, access_events c".to_owned(),
-        "SELECT string_agg(a.record, ',') FROM access_events a, access_events b".to_owned(),
-        "SELECT array_agg(a.record) FROM access_events a, access_events b".to_owned(),
+        "SELECT string_agg(a.event_id, ',') FROM access_events a, access_events b".to_owned(),
+        "SELECT a.subject_id, array_agg(a.record) FROM access_events a, access_events b GROUP BY 1".to_owned(),
         "SELECT a.event_id, sum(length(a.record)) OVER () FROM access_events a, access_events b".to_owned(),
-        "SELECT DISTINCT a.record || a.event_id || b.event_id FROM access_events a, access_events b".to_owned(),
+        "SELECT DISTINCT a.subject_id, a.record || a.event_id || b.event_id FROM access_events a, access_events b".to_owned(),
         "SELECT array_to_string(array_agg(event_id), rpad('x', 100)) FROM access_events".to_owned(),
         format!(
             "SELECT array_to_string(l, '{}') FROM (SELECT array_agg(a.event_id) l FROM access_events a), access_events",

@@ -30,6 +30,11 @@ async fn denied_columns() {
     run("denied", Limits { denied_columns, ..Limits::default() }).await;
 }
 
+#[tokio::test]
+async fn whose_records_are_shown() {
+    run("shown", Limits::default()).await;
+}
+
 async fn run(name: &str, limits: Limits) {
     let path = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap())
         .join(format!("tests/engine/sql/{name}.txt"));
@@ -49,7 +54,7 @@ async fn run(name: &str, limits: Limits) {
             continue;
         }
         cases += 1;
-        write!(got, "{question}\n----\n{}", answer(&session, &query).await).unwrap();
+        write!(got, "{question}\n----\n{}", answer(&session, &query, name == "shown").await).unwrap();
     }
     assert!(cases > 0, "{name} has no cases");
     if std::env::var_os("INSYN_UPDATE").is_some() {
@@ -58,12 +63,13 @@ async fn run(name: &str, limits: Limits) {
     assert_eq!(got, written, "{name}: INSYN_UPDATE=1 rewrites the file");
 }
 
-async fn answer(session: &Session, query: &str) -> String {
+async fn answer(session: &Session, query: &str, whose: bool) -> String {
     match session.sql(query).await {
         Ok(answer) => {
             let mut text = Vec::new();
             output::write(Format::Csv, &answer.schema, &answer.batches, ZONE, &mut text).unwrap();
-            String::from_utf8(text).unwrap().replace("\r\n", "\n")
+            let rows = String::from_utf8(text).unwrap().replace("\r\n", "\n");
+            if whose { format!("{rows}whose: {}\n", answer.subjects().join(" ")) } else { rows }
         }
         Err(e) => format!("error: {e}\n"),
     }

@@ -6,6 +6,7 @@ mod browser;
 mod commands;
 mod crash;
 mod demo;
+mod documents;
 mod faults;
 mod house;
 mod ingest;

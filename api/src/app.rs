@@ -24,8 +24,6 @@ pub struct AppParts {
     pub sources: Vec<SourceConfig>,
     /// The folder of `insyn.toml`, to which relative paths of sources belong.
     pub base: PathBuf,
-    /// The spool's folder.
-    pub spool: PathBuf,
     /// Where each look at personal data is written.
     pub own: OwnLog,
     /// In the demo: the accounts that the sign-in page shows. Empty otherwise.

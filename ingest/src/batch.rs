@@ -4,9 +4,9 @@ use insyn_engine::lake::{Gap, Quarantined, SourceCommit};
 use insyn_event::AccessEvent;
 
 /// A batch is closed when its records pass this.
-const MOST_BYTES: u64 = 16 << 20;
+const MOST_BYTES: u64 = 8 << 20;
 /// Or when it has so many rows.
-const MOST_ROWS: usize = 60_000;
+const MOST_ROWS: usize = 24_000;
 
 /// Rows of one source, from one file or several.
 #[derive(Debug, Default)]

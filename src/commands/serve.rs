@@ -65,7 +65,6 @@ pub async fn serve(
         pack: Arc::clone(&pack),
         sources: config.sources.clone(),
         base: config.base.clone(),
-        spool: config.path(&config.spool.dir),
         own: house.own_log()?,
         demo,
         secure: api.is_tls(),

@@ -139,7 +139,6 @@ pub async fn house() -> House {
         sources: Vec::new(),
         base: base.to_owned(),
         own: OwnLog::open(&spool).unwrap(),
-        spool: spool.clone(),
         demo: vec![DemoAccount {
             login: "dso".into(),
             password: PASSWORD.into(),

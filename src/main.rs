@@ -15,11 +15,6 @@ use clap::Parser;
 use crate::cli::{Arguments, Command};
 use crate::config::ConfigError;
 
-/// The system's allocator keeps what each thread once used: reading a gigabyte of logs left it with three times the
-/// memory that is in use.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_log();

@@ -66,15 +66,40 @@ fn table_of<T: Serialize>(records: &[T]) -> anyhow::Result<(SchemaRef, RecordBat
         records.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
     let schema = arrow::json::reader::infer_json_schema_from_iterator(values.iter().map(Ok))?;
     // The inferred order is alphabetical; people expect the order that the record states.
-    let order: Vec<&String> =
-        values.iter().filter_map(|value| value.as_object()).flat_map(|map| map.keys()).collect();
+    let order: Vec<String> = match records.first() {
+        Some(record) => serde_json::from_str::<Keys>(&serde_json::to_string(record)?)?.0,
+        None => Vec::new(),
+    };
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
-    fields.sort_by_key(|field| order.iter().position(|name| *name == field.name()));
+    fields.sort_by_key(|field| order.iter().position(|name| name == field.name()).unwrap_or(usize::MAX));
     let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::new(fields));
     let mut decoder = arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build_decoder()?;
     decoder.serialize(&values)?;
     let batch = decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&schema)));
     Ok((schema, batch))
+}
+
+/// The keys of a JSON object, in the order that they stand there.
+struct Keys(Vec<String>);
+
+impl<'de> serde::Deserialize<'de> for Keys {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> serde::de::Visitor<'de> for InOrder {
+            type Value = Keys;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some((key, _)) = map.next_entry::<String, serde::de::IgnoredAny>()? {
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
 }
 
 /// An error and its causes as one sentence, each said once.

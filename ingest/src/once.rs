@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use insyn_engine::config::Organisation;
@@ -11,7 +11,7 @@ use insyn_formats::{FormatConfig, FormatName};
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::error::IngestError;
 use crate::reader::{SETTLES, SourceReader, Turn};
@@ -299,12 +299,40 @@ impl SourceReport {
 
 /// Reads on where blocking hurts nobody.
 async fn take_turn(mut reader: SourceReader) -> Result<(SourceReader, Turn), IngestError> {
-    let taken = tokio::task::spawn_blocking(move || {
+    let (give, taken) = oneshot::channel();
+    let job = Box::new(move || {
         let turn = reader.turn();
-        (reader, turn)
+        // Whoever asked may have gone; then nothing of this turn counts.
+        let _ = give.send((reader, turn));
     });
-    let (reader, turn) = taken.await.map_err(|error| IngestError::Cut(error.to_string()))?;
+    let cut = || IngestError::Cut("the reading thread has ended".to_owned());
+    reading_thread().send(job).map_err(|_| cut())?;
+    let (reader, turn) = taken.await.map_err(|_| cut())?;
     Ok((reader, turn?))
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The one thread that reads logs. Every thread that once held a batch keeps memory for another one: taking turns over a
+/// pool of them, a process came to hold many times what it used.
+fn reading_thread() -> mpsc::Sender<Job> {
+    static THREAD: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
+    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    thread
+        .get_or_insert_with(|| {
+            let (jobs, waiting) = mpsc::channel::<Job>();
+            let read = move || {
+                for job in waiting {
+                    // A fault in one source's turn ends that turn, not the reading of others.
+                    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+                }
+            };
+            if let Err(error) = std::thread::Builder::new().name("insyn-read".to_owned()).spawn(read) {
+                tracing::error!("no thread to read with: {error}");
+            }
+            jobs
+        })
+        .clone()
 }
 
 /// Insyn's own log, read like any other.

@@ -45,6 +45,8 @@ pub struct Turn {
     pub waits: bool,
     /// Files that were there.
     pub files: u64,
+    /// Pairs of files that had to be compared whole.
+    pub compared: u64,
     /// What could not be read, each as a sentence.
     pub faults: Vec<String>,
 }
@@ -119,8 +121,10 @@ impl SourceReader {
             state: &mut self.state,
             seen: &mut self.seen,
             settled_before: patience.settled_before,
+            compared: 0,
         };
         let mut sightings = identify.all(scan.candidates);
+        turn.compared = identify.compared;
         turn.files = sightings.len() as u64;
         // In the order that files were met, which for one log is the order of its time.
         sightings.sort_by_key(|sighting| match sighting.verdict {
@@ -211,6 +215,7 @@ impl SourceReader {
             state: &mut state,
             seen: &mut seen,
             settled_before: now - micros(self.settles),
+            compared: 0,
         };
         let sightings = identify.all(scan.candidates);
         unread.files = sightings.len() as u64;

@@ -36,6 +36,7 @@ pub struct SourceStatus {
     /// `ok`, `behind`, `never` (nothing was read yet) or `error`.
     pub state: String,
     /// Files that hold what another one holds, each as `copy = original`; whether they are read is the source's `copies`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub copy_of: Vec<String>,
     /// What is wrong, when something is.
     pub why: Option<String>,

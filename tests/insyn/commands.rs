@@ -112,6 +112,11 @@ fn sources_tell_how_far_they_are_read() {
         "logs/journal/a.ndjson",
         audit_event("e4", "2026-03-06T08:00:00+01:00", "SE1-1", ANNA).as_bytes(),
     );
+    let table = house.ok(&["sources", "status", "--format", "csv"]);
+    assert!(
+        table.starts_with("name,format,files,bytes_behind,seconds_behind,events,quarantined,gaps,"),
+        "{table}"
+    );
     let rows = house.rows(&["sources", "status"]);
     let journal = rows.iter().find(|row| row["name"] == "journal").unwrap();
     assert_eq!(journal["events"], 3);

@@ -287,3 +287,19 @@ async fn a_file_that_cannot_be_read_stops_no_other() {
     world.ingest(LATER).await;
     assert_eq!(world.events().await, once(&["1", "2"]));
 }
+
+/// Small files of one system begin alike for a while; each pair that is compared whole costs two files opened.
+#[tokio::test]
+async fn thousands_of_small_files_are_told_apart_by_how_they_begin() {
+    let mut world = World::new(JSON, "read").await;
+    for n in 0..2000 {
+        let lines: String = (0..1 + n % 7).map(|line| json(&format!("{n}-{line}"))).collect();
+        world.append(&format!("{n}"), &lines);
+    }
+    let turn = world.crash(JUST_NOW).await;
+    assert_eq!(turn.compared, 0);
+    world.ingest(JUST_NOW).await;
+    assert_eq!((world.events().await.len(), world.files().await), (2000 / 7 * 28 + 15, 2000));
+    world.restart();
+    assert_eq!(world.crash(JUST_NOW).await.compared, 0, "each lies where it lay");
+}

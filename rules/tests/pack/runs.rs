@@ -537,11 +537,7 @@ async fn what_explains_nothing_settles_nothing() {
     clinic.judge(NOT_P1, &no_care_relation(), &store).await;
     // The unit's relations are gone, the whole table is gone, or the rule is another one than then.
     let other_version = {
-        let text = std::fs::read_to_string(
-            std::path::Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap())
-                .join("pack/no-care-relation.toml"),
-        )
-        .unwrap();
+        let text = world::pack_file("no-care-relation");
         let text = text.replacen("version = 1", "version = 99", 1);
         Pack::of(vec![("no-care-relation.toml".into(), text)])
     };

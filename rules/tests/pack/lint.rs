@@ -114,7 +114,8 @@ fn documentation() -> String {
 /// The TOML of the documentation that begins so.
 fn shown(text: &str, begins: &str) -> String {
     let blocks = text.split("```toml\n").skip(1).map(|block| block.split("```").next().unwrap());
-    blocks.filter(|block| block.starts_with(begins)).next().unwrap().to_owned()
+    let mut blocks = blocks.filter(|block| block.starts_with(begins));
+    blocks.next().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -132,7 +133,7 @@ async fn the_rule_of_the_documentation_is_one() {
     assert!(report.passed(), "{:#?}", report.rules);
     assert_eq!(report.rules[0].cases.len(), 2);
     // Every key that a rule file can have is shown.
-    let known = insyn_rules::Pack::of(vec![("x.toml".to_owned(), format!("zzz = 1\n{rule}"))]);
+    let known = Pack::of(vec![("x.toml".to_owned(), format!("zzz = 1\n{rule}"))]);
     let keys = known.problems()[0].what.clone();
     for key in keys.split('`').skip(3).step_by(2).filter(|key| *key != "zzz") {
         let line = |line: &str| line.starts_with(&format!("{key} =")) || line.starts_with(&format!("[{key}"));

@@ -99,7 +99,12 @@ pub(crate) fn envelope(source: Source) -> (&'static str, &'static str) {
 pub(crate) fn spoilt(source: Source, record: &str, turn: usize) -> String {
     match (source, turn % 3) {
         (Source::Journal, 0) => format!("{}\n", cut(record, 55)),
-        (Source::Journal, 1) => record.replacen("\"recorded\":\"20", "\"recorded\":\"i går 20", 1),
+        // R5 tells when in two places, and either would do for a reader.
+        (Source::Journal, 1) => record.replacen("\"recorded\":\"20", "\"recorded\":\"i går 20", 1).replacen(
+            "\"occurredDateTime\":\"20",
+            "\"occurredDateTime\":\"i går 20",
+            1,
+        ),
         (Source::Journal, _) => "-- log rotated: no space left on device --\n".to_owned(),
         (Source::National, _) => record.replacen("startDate>20", "startDate>den 20", 1),
         (Source::Imaging, _) => format!("{}\n", cut(&record.replace('\n', " "), 60)),

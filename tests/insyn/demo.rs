@@ -97,8 +97,8 @@ fn truth(folder: &Path, name: &str) -> Vec<Value> {
 }
 
 /// What the rules made of a world, one line a rule: planted for it, found of these, what else that was planted it names,
-/// and the rest of level medium and up, each by pairs of user and record.
-fn score(folder: &Path) -> Vec<(&'static str, [usize; 4])> {
+/// the rest of level medium and up, and the rest of a lower level, each by pairs of user and record.
+fn score(folder: &Path) -> Vec<(&'static str, [usize; 5])> {
     let planted = truth(folder, "planted.json");
     let all: BTreeSet<Pair> = planted.iter().map(pair).collect();
     let found = query(folder, "SELECT rule_id, user_id, subject_id, level FROM findings");
@@ -111,7 +111,8 @@ fn score(folder: &Path) -> Vec<(&'static str, [usize; 4])> {
         let hit = theirs.intersection(&named).count();
         let also = named.intersection(&all).filter(|pair| !theirs.contains(pair)).count();
         let rest: BTreeSet<Pair> = told.map(pair).filter(|pair| !all.contains(pair)).collect();
-        (*rule, [theirs.len(), hit, also, rest.len()])
+        let low = named.iter().filter(|pair| !all.contains(*pair) && !rest.contains(*pair)).count();
+        (*rule, [theirs.len(), hit, also, rest.len(), low])
     };
     FOR.iter().map(line).collect()
 }
@@ -139,25 +140,25 @@ fn each_rule_finds_what_was_planted_for_it_and_little_else() {
         let run = finish(command);
         assert_eq!(run.code, Some(0), "{arguments:?}: {}", run.stderr);
     }
-    // Planted for the rule, found of these, planted for other rules and named too, nothing of the kind.
+    // Planted for the rule, found of these, planted for other rules and named too, honest work, the same at a low level.
     let expected = [
-        ("after-employment", [0, 0, 0, 0]),
-        ("colleague", [0, 0, 0, 0]),
-        ("deceased", [0, 0, 0, 0]),
-        ("emergency-without-note", [0, 0, 0, 0]),
-        ("no-care-relation", [0, 0, 0, 0]),
-        ("own-record", [0, 0, 0, 0]),
-        ("protected-identity", [0, 0, 0, 0]),
-        ("same-household", [0, 0, 0, 0]),
+        ("after-employment", [5, 5, 0, 0, 0]),
+        ("colleague", [8, 8, 0, 0, 11]),
+        ("deceased", [6, 6, 0, 0, 0]),
+        ("emergency-without-note", [6, 6, 0, 0, 0]),
+        ("no-care-relation", [19, 19, 47, 20, 2]),
+        ("own-record", [7, 7, 0, 0, 0]),
+        ("protected-identity", [5, 5, 0, 0, 1]),
+        ("same-household", [16, 16, 0, 0, 0]),
     ];
     assert_eq!(score(folder.path()), expected);
-    for (rule, [planted, found, also, rest]) in expected {
+    for (rule, [planted, found, also, rest, _]) in expected {
         assert_eq!(found, planted, "{rule}: recall");
         let named = found + also + rest;
-        assert!(rest * 3 <= named, "{rule}: {rest} of the {named} that it names were honest work");
+        assert!(rest * 4 <= named, "{rule}: {rest} of the {named} that it names were honest work");
     }
     let honest = query(folder.path(), "SELECT count(*) AS n FROM access_events WHERE source <> 'insyn'");
-    let rest: usize = expected.iter().map(|(_, [.., rest])| rest).sum();
+    let rest: usize = expected.iter().map(|(_, [.., rest, low])| rest + low).sum();
     assert!(honest[0]["n"].as_u64().expect("a number") > 100 * rest as u64, "honest noise stays quiet");
 }
 

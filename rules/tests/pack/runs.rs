@@ -527,7 +527,7 @@ async fn a_relation_that_comes_late_settles_what_it_explains_and_nothing_else() 
     assert_eq!(settled.recorded.unwrap(), Recorded { unchanged: 1, settled: 1, ..Recorded::default() });
     assert_eq!(settled.record.rules[0].settled, 1);
     let of_p1 = first.findings.iter().find(|f| f.subject_id.as_deref() == Some("P1")).unwrap();
-    assert_eq!(store.0.lock().unwrap().1, [of_p1.finding_id.clone()]);
+    assert_eq!(store.0.lock().unwrap().1, std::slice::from_ref(&of_p1.finding_id));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

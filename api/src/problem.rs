@@ -129,9 +129,11 @@ impl IntoResponse for Problem {
 /// A refusal of the review room, with the status that says the same.
 fn refusal(refused: &Refusal) -> Problem {
     let status = match refused {
-        Refusal::ForbiddenRole | Refusal::OwnAccess | Refusal::OtherUnit | Refusal::OtherController => {
-            StatusCode::FORBIDDEN
-        }
+        Refusal::ForbiddenRole
+        | Refusal::OwnAccess
+        | Refusal::OwnManager
+        | Refusal::OtherUnit
+        | Refusal::OtherController => StatusCode::FORBIDDEN,
         Refusal::UnknownFinding | Refusal::UnknownRun | Refusal::UnknownUser => StatusCode::NOT_FOUND,
         Refusal::AlreadyDecided | Refusal::NotDecided | Refusal::Closed | Refusal::CannotAssign(_) => {
             StatusCode::CONFLICT

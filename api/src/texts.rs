@@ -153,6 +153,8 @@ texts! {
     history_title: "Historik", "History";
     why_not_own: "Fyndet gäller dina egna åtkomster. Någon annan bedömer det.", "The finding is about your own accesses. Somebody else judges it.";
     why_not_unit: "Fyndet hör till en enhet som du inte svarar för.", "The finding belongs to a unit that you do not answer for.";
+    why_not_manager: "Fyndet gäller någon som leder din enhet. En samordnare ger det till en granskare vid namn.", "The finding is about somebody who leads your unit. A coordinator gives it to a reviewer by name.";
+    decide_confirmed: "Bekräftat obefogad kan inte beslutas här: det krävs två personer och ett eget ärende. Välj ”misstänkt” och gå vidare med ärendet enligt er rutin.", "“Confirmed” cannot be decided here: it takes two people and a case of its own. Choose “suspected” and go on with the case by your routine.";
     status_new: "Nytt", "New";
     status_assigned: "Tilldelat", "Assigned";
     status_asked: "Frågat", "Asked";
@@ -176,6 +178,7 @@ texts! {
     history_asked: "Användaren tillfrågades", "The user was asked";
     history_decided: "Bedömdes", "Judged";
     history_closed: "Avslutades", "Closed";
+    history_settled: "Förklarades av uppgifter som kom sent", "Explained by records that came late";
     by_insyn: "Insyn", "Insyn";
 
     // Accesses

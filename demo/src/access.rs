@@ -175,8 +175,10 @@ pub struct Case {
     pub kind: &'static str,
     /// The configured name of the log source.
     pub source: &'static str,
-    /// The source's ids of its records, in order of time.
+    /// The source's ids of its records, in order of time; none where its format has no ids (DICOM).
     pub event_ids: Vec<String>,
+    /// When each look was, RFC 3339, in the same order.
+    pub occurred_at: Vec<String>,
     /// The staff member (the id of `staff.csv`, not the account's).
     pub user_id: String,
     /// Whose record: the current id of `subjects.csv`.

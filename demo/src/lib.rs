@@ -170,6 +170,7 @@ impl World {
             kind,
             source: source.name(),
             event_ids: Vec::new(),
+            occurred_at: Vec::new(),
             user_id: self.staff[staff as usize].user_id.clone(),
             subject_id: self.people.subjects[subject as usize].id.clone(),
         }
@@ -180,6 +181,7 @@ impl World {
             let place = usize::from(of(access));
             if let Some(case) = place.checked_sub(1).and_then(|place| cases.get_mut(place)) {
                 case.event_ids.extend(self.event_id(access.source, access.number));
+                case.occurred_at.push(clock::rfc3339(access.at));
             }
         }
         cases

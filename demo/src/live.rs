@@ -220,6 +220,7 @@ impl LiveWriter {
             look.subject,
         );
         case.event_ids.extend(self.world.event_id(look.source, look.number));
+        case.occurred_at.push(crate::clock::rfc3339(look.at));
         let mut line = serde_json::to_string(&case).unwrap_or_default();
         line.push('\n');
         line

@@ -119,6 +119,7 @@ pub(crate) fn plant(
     hand.read_marked();
     hand.open_in_emergency();
     hand.come_back();
+    hand.read_images();
     hand.out
 }
 
@@ -151,7 +152,10 @@ impl Hand<'_, '_> {
 
     /// `count` moments at work, in order, the last of them well before the end.
     fn moments(&mut self, staff: u32, count: usize) -> Vec<i64> {
-        let latest = self.end - 3 * HOUR;
+        self.moments_before(self.end - 3 * HOUR, staff, count)
+    }
+
+    fn moments_before(&mut self, latest: i64, staff: u32, count: usize) -> Vec<i64> {
         let shifts: Vec<(i64, i64)> = self
             .ground
             .shifts_of(staff)
@@ -353,7 +357,8 @@ impl Hand<'_, '_> {
                 continue;
             }
             if let Some(subject) = self.stranger(staff) {
-                let moments = self.moments(staff, 1);
+                // A note has a day to be written in; what is younger waits.
+                let moments = self.moments_before(self.end - 30 * HOUR, staff, 1);
                 self.commit("emergency_no_note", staff, subject, &moments, true);
                 left -= 1;
             }
@@ -388,6 +393,34 @@ impl Hand<'_, '_> {
                 .collect();
             moments.sort_unstable();
             self.commit("after_employment", staff, subject, &moments, false);
+        }
+    }
+
+    /// In the image archive: one's own images, and those of somebody without any business there.
+    fn read_images(&mut self) {
+        let mut readers: Vec<u32> = (0..self.ground.staff.len() as u32)
+            .filter(|number| {
+                let one = &self.ground.staff[*number as usize];
+                let steady =
+                    one.to_day.is_none() && one.from_day < 0 && !one.chief && !self.used.contains(number);
+                one.unit == units::IMAGING && steady
+            })
+            .collect();
+        readers.shuffle(self.rng);
+        let own = readers.iter().copied().find_map(|staff| {
+            let own = self.ground.staff[staff as usize].subject?;
+            (!self.known(own, staff)).then_some((staff, own))
+        });
+        if let Some((staff, own)) = own {
+            let moments = self.moments(staff, 2);
+            self.commit("own_record", staff, own, &moments, false);
+        }
+        let other = readers.into_iter().find(|staff| !self.used.contains(staff));
+        if let Some(staff) = other
+            && let Some(subject) = self.stranger(staff)
+        {
+            let moments = self.moments(staff, 3);
+            self.commit("no_relation", staff, subject, &moments, false);
         }
     }
 

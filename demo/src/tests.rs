@@ -130,3 +130,18 @@ fn numbers_are_dense_within_a_source() {
         }
     }
 }
+
+#[test]
+fn a_spoilt_time_leaves_no_other_to_read() {
+    let world = world();
+    let mut in_two_places = 0;
+    for look in world.of_source(Source::Journal) {
+        let mut record = String::new();
+        crate::logs::record(&world, look, &mut record);
+        in_two_places += usize::from(record.contains("occurredDateTime"));
+        assert!(record.contains("\":\"2026-"));
+        let spoilt = crate::logs::spoilt(Source::Journal, &record, 1);
+        assert!(!spoilt.contains("\":\"2026-"), "{spoilt}");
+    }
+    assert!(in_two_places > 0);
+}

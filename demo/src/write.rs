@@ -82,6 +82,7 @@ impl World {
         let truth = dir.join("truth");
         put_json(&truth.join("planted.json"), &self.planted())?;
         put_json(&truth.join("noise.json"), &self.noise())?;
+        put_json(&truth.join("written.json"), &sources)?;
         let config = dir.join("insyn.toml");
         put_file(&config, config::text(listen, zone).as_bytes())?;
         let mut planted = BTreeMap::new();
@@ -206,8 +207,8 @@ fn put_packed(path: &Path, bytes: &[u8]) -> Result<(), DemoError> {
     packer.finish().and_then(|mut file| file.flush()).map_err(named)
 }
 
-fn put_json(path: &Path, cases: &[crate::Case]) -> Result<(), DemoError> {
-    let bytes = serde_json::to_vec_pretty(cases)
+fn put_json(path: &Path, rows: &[impl Serialize]) -> Result<(), DemoError> {
+    let bytes = serde_json::to_vec_pretty(rows)
         .map_err(|error| DemoError::Write { path: path.to_owned(), source: error.into() })?;
     put_file(path, &bytes)
 }

@@ -26,16 +26,19 @@ pub enum HistoryKind {
     Asked,
     Decided,
     Closed,
+    /// A run found that what came late explains it.
+    Settled,
 }
 
 impl HistoryKind {
-    const ALL: [HistoryKind; 6] = [
+    const ALL: [HistoryKind; 7] = [
         HistoryKind::Made,
         HistoryKind::Joined,
         HistoryKind::Assigned,
         HistoryKind::Asked,
         HistoryKind::Decided,
         HistoryKind::Closed,
+        HistoryKind::Settled,
     ];
 
     /// The word in the database and the API.
@@ -47,6 +50,7 @@ impl HistoryKind {
             HistoryKind::Asked => "asked",
             HistoryKind::Decided => "decided",
             HistoryKind::Closed => "closed",
+            HistoryKind::Settled => "settled",
         }
     }
 }
@@ -80,12 +84,12 @@ pub(crate) struct Step<'a> {
 }
 
 impl Db {
-    /// Judges a finding. Only a reviewer of the unit (or one whom a coordinator gave it to) does, once, with a comment, and
-    /// never on an access of their own.
+    /// Judges a finding. Only a reviewer of the unit (or one whom a coordinator gave it to) does, once, with a comment,
+    /// and never on an access of their own.
     ///
     /// # Errors
-    /// [`Refusal::ForbiddenRole`], [`Refusal::UnknownFinding`], [`Refusal::OwnAccess`], [`Refusal::OtherUnit`],
-    /// [`Refusal::OtherController`], [`Refusal::AlreadyDecided`], [`Refusal::UnknownOutcome`],
+    /// [`Refusal::ForbiddenRole`], [`Refusal::UnknownFinding`], [`Refusal::OtherController`], [`Refusal::OwnAccess`],
+    /// [`Refusal::OtherUnit`], [`Refusal::OwnManager`], [`Refusal::AlreadyDecided`], [`Refusal::UnknownOutcome`],
     /// [`Refusal::ConfirmedNeedsCase`], [`Refusal::CommentMissing`], [`Refusal::CommentTooLong`], in this order.
     pub async fn decide(
         &self,
@@ -322,6 +326,7 @@ struct Held {
     care_unit_id: Option<String>,
     controller_id: Option<String>,
     assigned_to: Option<String>,
+    user_leads_unit: bool,
 }
 
 impl Held {
@@ -331,6 +336,7 @@ impl Held {
             care_unit_id: self.care_unit_id.as_deref(),
             controller_id: self.controller_id.as_deref(),
             assigned_to: self.assigned_to.as_deref(),
+            user_leads_unit: self.user_leads_unit,
         }
     }
 
@@ -342,7 +348,8 @@ impl Held {
 async fn held(connection: &mut SqliteConnection, finding_id: &str) -> Result<Held, ReviewError> {
     let failed = database("reading a finding");
     let row = sqlx::query(
-        "SELECT status, user_id, care_unit_id, controller_id, assigned_to FROM findings WHERE finding_id = $1",
+        "SELECT status, user_id, care_unit_id, controller_id, assigned_to, user_leads_unit FROM findings \
+         WHERE finding_id = $1",
     )
     .bind(finding_id)
     .fetch_optional(connection)
@@ -355,6 +362,7 @@ async fn held(connection: &mut SqliteConnection, finding_id: &str) -> Result<Hel
         care_unit_id: row.try_get("care_unit_id").map_err(&failed)?,
         controller_id: row.try_get("controller_id").map_err(&failed)?,
         assigned_to: row.try_get("assigned_to").map_err(&failed)?,
+        user_leads_unit: row.try_get::<i64, _>("user_leads_unit").map_err(&failed)? != 0,
     })
 }
 

@@ -13,6 +13,10 @@ pub enum Refusal {
     OwnAccess,
     #[error("this finding concerns a unit that is not among yours")]
     OtherUnit,
+    #[error(
+        "this finding is about somebody who leads your unit; a coordinator has to give it to a reviewer by name"
+    )]
+    OwnManager,
     #[error("this finding concerns a controller that is not among yours")]
     OtherController,
     #[error("this finding is already decided")]
@@ -30,7 +34,10 @@ pub enum Refusal {
          suspected, confirmed"
     )]
     UnknownOutcome,
-    #[error("`confirmed` takes two people and a case; record `suspected` here")]
+    #[error(
+        "`confirmed` is not decided here: it takes two people, and a case of its own; record `suspected`, and go on with \
+         the case by your organisation's routine"
+    )]
     ConfirmedNeedsCase,
     #[error("there is no such finding, or it is not yours to see")]
     UnknownFinding,
@@ -53,6 +60,7 @@ impl Refusal {
             Refusal::ForbiddenRole => "forbidden_role",
             Refusal::OwnAccess => "own_access",
             Refusal::OtherUnit => "other_unit",
+            Refusal::OwnManager => "own_manager",
             Refusal::OtherController => "other_controller",
             Refusal::AlreadyDecided => "already_decided",
             Refusal::NotDecided => "not_decided",

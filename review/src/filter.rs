@@ -60,8 +60,8 @@ impl Scope {
         Scope { controllers: None, reviewer: None }
     }
 
-    /// What a principal may see of the worklist: a reviewer what concerns their units or was given to them and is not
-    /// about themself; data protection officers and coordinators what their controllers answer for.
+    /// What a principal may see of the worklist: a reviewer what concerns their units (but for those who lead them) or
+    /// was given to them, and is not about themself; data protection officers and coordinators what their controllers answer for.
     ///
     /// # Errors
     /// [`Refusal::ForbiddenRole`] for a principal who may read no findings.
@@ -110,7 +110,7 @@ impl Scope {
                 .push_bind(reviewer.user_id.clone())
                 .push(" OR f.care_unit_id");
             push_in(query, reviewer.units.iter().cloned());
-            query.push(")");
+            query.push(" AND f.user_leads_unit = 0)");
             if !reviewer.own_keys.is_empty() {
                 query.push(" AND f.user_key NOT");
                 push_in(query, reviewer.own_keys.iter().cloned());

@@ -26,6 +26,10 @@ pub struct FindingView {
     pub assigned_name: Option<String>,
     /// µs UTC.
     pub decided_at: Option<i64>,
+    /// µs UTC: when what came late explained it. It is closed then, and nobody judged it.
+    pub settled_at: Option<i64>,
+    /// Whether they whose accesses it is about lead the unit, or one above it.
+    pub user_leads_unit: bool,
     /// µs UTC: the last time anything about it changed.
     pub changed_at: i64,
 }
@@ -38,6 +42,7 @@ impl FindingView {
             care_unit_id: self.finding.care_unit_id.as_deref(),
             controller_id: self.finding.controller_id.as_deref(),
             assigned_to: self.assigned_to.as_deref(),
+            user_leads_unit: self.user_leads_unit,
         }
     }
 }
@@ -52,8 +57,8 @@ pub struct Count {
 
 const COLUMNS: &str = "f.finding_id, f.rule_id, f.rule_version, f.level, f.score, f.status, f.outcome, f.settles_at, \
      f.user_id, f.subject_id, f.care_unit_id, f.controller_id, f.first_at, f.last_at, f.event_count, f.event_ids, \
-     f.title_sv, f.title_en, f.reasons, f.created_at, f.follows, f.assigned_to, f.decided_at, f.changed_at, \
-     u.name AS assigned_name";
+     f.title_sv, f.title_en, f.reasons, f.created_at, f.follows, f.assigned_to, f.decided_at, f.settled_at, \
+     f.user_leads_unit, f.changed_at, u.name AS assigned_name";
 const FROM: &str = " FROM findings f LEFT JOIN users u ON u.user_id = f.assigned_to WHERE 1 = 1";
 const DOING: &str = "reading findings";
 
@@ -100,6 +105,32 @@ impl Db {
         let mut view = view(&row)?;
         view.finding.evidence = json(&row, "evidence")?;
         Ok(view)
+    }
+
+    /// The findings that what comes late may still explain: nobody has judged them or asked about them, and their
+    /// `settles_at` is later than `now`. Of their evidence only `parameters` is there.
+    pub async fn waiting(&self, now: i64) -> Result<Vec<Finding>, ReviewError> {
+        const CHUNK: usize = 500;
+        let mut found: Vec<Finding> = Vec::new();
+        loop {
+            let mut query = QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS}, f.evidence{FROM}"));
+            query.push(" AND f.status IN (").push_bind(FindingStatus::New.as_str());
+            query.push(", ").push_bind(FindingStatus::Assigned.as_str());
+            query.push(") AND f.settles_at > ").push_bind(now);
+            query.push(" AND f.finding_id > ");
+            query.push_bind(found.last().map(|f| f.finding_id.clone()).unwrap_or_default());
+            query.push(" ORDER BY f.finding_id LIMIT ").push_bind(CHUNK as i64);
+            let rows = query.build().fetch_all(self.readers()).await.map_err(database(DOING))?;
+            for row in &rows {
+                let evidence: serde_json::Value = json(row, "evidence")?;
+                let mut finding = view(row)?.finding;
+                finding.evidence = serde_json::json!({ "parameters": evidence["parameters"] });
+                found.push(finding);
+            }
+            if rows.len() < CHUNK {
+                return Ok(found);
+            }
+        }
     }
 
     /// The findings that came of the same rule, person, record and window as this one, oldest first: the one that it
@@ -204,6 +235,8 @@ fn view(row: &SqliteRow) -> Result<FindingView, ReviewError> {
         assigned_to: value(row, "assigned_to")?,
         assigned_name: value(row, "assigned_name")?,
         decided_at: value(row, "decided_at")?,
+        settled_at: value(row, "settled_at")?,
+        user_leads_unit: value::<i64>(row, "user_leads_unit")? != 0,
         changed_at: value(row, "changed_at")?,
     })
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use insyn_rules::Finding;
+use insyn_rules::{Event, Finding, Text};
 use serde_json::Value;
 
 /// What an incoming statement does to the kept ones.
@@ -33,17 +33,10 @@ pub(crate) fn join(kept: &[Finding], incoming: Finding) -> Join {
     Join::Changed { statements, new_events }
 }
 
-/// The statement without the events that are decided already; `None` when that leaves none of what it had. What is left
-/// keeps the statement's times, which then reach further than its events: a finding does not know each event's time.
-pub(crate) fn less(mut statement: Finding, decided: &BTreeSet<Key>) -> Option<Finding> {
-    let stated = statement.event_ids.len();
-    let left: Vec<String> =
-        numbered(&statement.event_ids).filter(|key| !decided.contains(key)).map(|(id, _)| id).collect();
-    if left.len() < stated {
-        statement.event_count = left.len() as u64;
-        statement.event_ids = left;
-    }
-    (stated == 0 || !statement.event_ids.is_empty()).then_some(statement)
+/// The statement without the events that are decided already; `None` when that leaves none of what it had.
+pub(crate) fn less(statement: &Finding, decided: &BTreeSet<Key>) -> Option<Finding> {
+    let gone: Vec<bool> = numbered(&statement.event_ids).map(|key| decided.contains(&key)).collect();
+    statement.without(|place| gone[place])
 }
 
 /// An event of a finding: its id, and how many of the same id stand before it. Sources number their events each for
@@ -69,6 +62,7 @@ pub(crate) fn shown(statements: &[Finding]) -> Option<Finding> {
     let (lead, others) = statements.split_first()?;
     let mut finding = lead.clone();
     let mut seen = keys(&finding.event_ids);
+    let mut events = finding.events();
     for other in others {
         finding.level = finding.level.max(other.level);
         finding.score = finding.score.max(other.score);
@@ -76,25 +70,46 @@ pub(crate) fn shown(statements: &[Finding]) -> Option<Finding> {
         finding.first_at = finding.first_at.min(other.first_at);
         finding.last_at = finding.last_at.max(other.last_at);
         finding.event_count = finding.event_count.max(other.event_count);
-        finding
-            .event_ids
-            .extend(numbered(&other.event_ids).filter(|key| seen.insert(key.clone())).map(|(id, _)| id));
-        for reason in &other.reasons {
-            if !finding.reasons.contains(reason) {
-                finding.reasons.push(reason.clone());
+        let place_of: Vec<usize> = other.reasons.iter().map(|reason| place(&mut finding, reason)).collect();
+        let theirs = other.events();
+        for (n, (id, before)) in numbered(&other.event_ids).enumerate() {
+            if seen.insert((id.clone(), before)) {
+                finding.event_ids.push(id);
+                events.extend(theirs.get(n).map(|event| Event {
+                    reasons: event.reasons.iter().filter_map(|r| place_of.get(*r)).copied().collect(),
+                    ..event.clone()
+                }));
             }
         }
     }
     if !others.is_empty() {
         finding.event_count = finding.event_count.max(finding.event_ids.len() as u64);
         finding.evidence = with_others(finding.evidence, others);
+        if !events.is_empty() {
+            finding.evidence["events"] = serde_json::to_value(events).unwrap_or_default();
+        }
     }
     Some(finding)
 }
 
+/// Where the sentence stands among the finding's, which it joins when it is new.
+fn place(finding: &mut Finding, reason: &Text) -> usize {
+    finding.reasons.iter().position(|known| known == reason).unwrap_or_else(|| {
+        finding.reasons.push(reason.clone());
+        finding.reasons.len() - 1
+    })
+}
+
 /// The lead's evidence stays where it is looked for; the others' is kept beside it.
 fn with_others(evidence: Value, others: &[Finding]) -> Value {
-    let also: Vec<Value> = others.iter().map(|other| other.evidence.clone()).collect();
+    let without_events = |other: &Finding| {
+        let mut evidence = other.evidence.clone();
+        if let Value::Object(map) = &mut evidence {
+            map.remove("events");
+        }
+        evidence
+    };
+    let also: Vec<Value> = others.iter().map(without_events).collect();
     match evidence {
         Value::Object(mut map) => {
             map.insert("also".to_owned(), Value::Array(also));
@@ -114,8 +129,9 @@ fn sort(statements: &mut [Finding]) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use insyn_rules::{FindingStatus, Level, Outcome, Text};
+    use insyn_rules::{FindingStatus, Level, Outcome};
     use proptest::{collection::vec, prelude::*};
+    use serde_json::json;
 
     use super::*;
 
@@ -146,8 +162,22 @@ mod tests {
             title_en: "Own record".into(),
             reasons,
             created_at: 0,
-            evidence: serde_json::json!({ "sum": sum }),
+            evidence: serde_json::json!({ "sum": sum, "events": rows(events) }),
         }
+    }
+
+    /// As evidence keeps them; the last sentences of a statement are those of its events.
+    fn rows(events: &BTreeSet<u8>) -> Vec<Event> {
+        let row = |(n, event): (usize, &u8)| Event {
+            event_id: format!("event {event}"),
+            source: "journal".into(),
+            occurred_at: i64::from(*event) * 1_000_000,
+            activity: None,
+            care_unit_id: Some(format!("E{}", event % 4)),
+            level: Level::ALL[usize::from(event % 5)],
+            reasons: vec![n + 1],
+        };
+        events.iter().enumerate().map(row).collect()
     }
 
     /// The oracle: of all that was ever stated, what no other statement covers; events, times and numbers over these.
@@ -202,6 +232,14 @@ mod tests {
             prop_assert_eq!(finding.event_count, events.len() as u64);
             prop_assert_eq!((finding.first_at, finding.last_at, finding.score, finding.level), (first, last, score, level));
             prop_assert_eq!(finding.reasons.iter().map(|r| r.sv.clone()).collect::<BTreeSet<_>>(), reasons);
+            // Each event is told once, in the order of the ids, and points at its own sentence.
+            let rows = finding.events();
+            prop_assert_eq!(rows.iter().map(|e| &e.event_id).collect::<Vec<_>>(), finding.event_ids.iter().collect::<Vec<_>>());
+            for row in rows {
+                let number: u8 = row.event_id.trim_start_matches("event ").parse().unwrap();
+                prop_assert_eq!(&finding.reasons[row.reasons[0]].sv, &format!("s{}", number % 3));
+                prop_assert_eq!(row.occurred_at, i64::from(number) * 1_000_000);
+            }
         }
 
         #[test]
@@ -218,20 +256,29 @@ mod tests {
         assert_eq!(kept, [statement(&set(&[1, 2]))]);
         let apart = shown(&told(&[set(&[1, 4]), set(&[2])])).unwrap();
         assert_eq!(apart.event_ids, ["event 1", "event 4", "event 2"]);
-        assert_eq!(apart.evidence, serde_json::json!({ "sum": 5, "also": [{ "sum": 2 }] }));
+        assert_eq!((&apart.evidence["sum"], &apart.evidence["also"]), (&json!(5), &json!([{ "sum": 2 }])));
     }
 
     #[test]
     fn decided_events_are_left_out_one_for_one() {
-        let mut finding = statement(&BTreeSet::from([1, 2]));
+        let mut finding = statement(&BTreeSet::from([1, 2, 3]));
+        let mut rows = finding.events();
+        for (row, id) in rows.iter_mut().zip(["a", "a", "b"]) {
+            row.event_id = id.into();
+        }
+        finding.evidence = json!({ "events": rows });
         finding.event_ids = ["a", "a", "b"].map(String::from).to_vec();
-        finding.event_count = 3;
         let decided = |ids: &[&str]| keys(&ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
-        let left = |ids: &[&str]| less(finding.clone(), &decided(ids)).map(|f| (f.event_ids, f.event_count));
-        assert_eq!(left(&[]), Some((vec!["a".into(), "a".into(), "b".into()], 3)));
-        assert_eq!(left(&["a"]), Some((vec!["a".into(), "b".into()], 2)));
+        let left = |ids: &[&str]| {
+            let rest = less(&finding, &decided(ids))?;
+            let times = (rest.first_at / 1_000_000, rest.last_at / 1_000_000);
+            Some((rest.event_ids, rest.event_count, times))
+        };
+        assert_eq!(left(&["a"]), Some((vec!["a".into(), "b".into()], 2, (2, 3))));
+        assert_eq!(left(&["b", "a"]), Some((vec!["a".into()], 1, (2, 2))));
         assert_eq!(left(&["b", "a", "a"]), None);
+        assert_eq!(less(&finding, &decided(&[])), Some(finding.clone()));
         finding.event_ids.clear();
-        assert!(less(finding, &decided(&["a"])).is_some(), "a finding about no events stays one");
+        assert!(less(&finding, &decided(&["a"])).is_some(), "a finding about no events stays one");
     }
 }

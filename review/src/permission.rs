@@ -140,6 +140,8 @@ pub struct Concern<'a> {
     pub controller_id: Option<&'a str>,
     /// The user that a coordinator gave it to.
     pub assigned_to: Option<&'a str>,
+    /// Whether they whose accesses it is about lead the unit, or one above it.
+    pub user_leads_unit: bool,
 }
 
 /// Whether the principal may read this finding. A finding without a controller is seen only by those bound to none.
@@ -156,7 +158,8 @@ pub fn may_read(principal: &Principal, concern: Concern<'_>) -> Result<(), Refus
     as_reviewer(principal, concern)
 }
 
-/// Whether the principal may judge this finding.
+/// Whether the principal may judge this finding: a reviewer, of its unit or given it by name, never on an access of
+/// their own. Nobody judges whom they work for by the unit alone; a coordinator chooses who does.
 pub fn may_decide(principal: &Principal, concern: Concern<'_>) -> Result<(), Refusal> {
     if !may(principal, Action::Decide) {
         return Err(Refusal::ForbiddenRole);
@@ -195,7 +198,11 @@ fn as_reviewer(principal: &Principal, concern: Concern<'_>) -> Result<(), Refusa
     // What a coordinator gave somebody is theirs too: else nobody could judge the accesses of a unit's only manager.
     let given = concern.assigned_to.is_some_and(|user| user == principal.user_id);
     let own_unit = concern.care_unit_id.is_some_and(|unit| principal.units.iter().any(|own| own == unit));
-    if given || own_unit { Ok(()) } else { Err(Refusal::OtherUnit) }
+    match (given, own_unit, concern.user_leads_unit) {
+        (true, ..) | (_, true, false) => Ok(()),
+        (false, true, true) => Err(Refusal::OwnManager),
+        (false, false, _) => Err(Refusal::OtherUnit),
+    }
 }
 
 fn within_controllers(principal: &Principal, controller: Option<&str>) -> bool {
@@ -388,13 +395,16 @@ mod tests {
 
     #[test]
     fn findings_are_read_and_judged_within_bounds() {
-        use Refusal::{ForbiddenRole, OtherController, OtherUnit, OwnAccess};
+        use Refusal::{ForbiddenRole, OtherController, OtherUnit, OwnAccess, OwnManager};
         let concern = |user, unit, controller, assigned| Concern {
             user_id: user,
             care_unit_id: unit,
             controller_id: controller,
             assigned_to: assigned,
+            user_leads_unit: false,
         };
+        let by_manager =
+            |assigned| Concern { user_leads_unit: true, ..concern(Some("X"), Some("E1"), None, assigned) };
         let plain = concern(Some("X"), Some("E1"), Some("N1"), None);
         let ok: Result<(), Refusal> = Ok(());
         for (role, bound, finding, read, decide) in [
@@ -432,6 +442,10 @@ mod tests {
                 Err(OwnAccess),
                 Err(OwnAccess),
             ),
+            (Role::Reviewer, "", by_manager(None), Err(OwnManager), Err(OwnManager)),
+            (Role::Reviewer, "", by_manager(Some("u2")), Err(OwnManager), Err(OwnManager)),
+            (Role::Reviewer, "", by_manager(Some("u1")), ok.clone(), ok.clone()),
+            (Role::Coordinator, "", by_manager(None), ok.clone(), Err(ForbiddenRole)),
             (Role::Dso, "", concern(Some("X"), Some("E2"), None, None), ok.clone(), Err(ForbiddenRole)),
             (Role::Dso, "N2", plain, Err(OtherController), Err(ForbiddenRole)),
             (Role::Coordinator, "N1", plain, ok, Err(ForbiddenRole)),

@@ -26,16 +26,33 @@ const CHUNK: usize = 400;
 
 #[async_trait]
 impl FindingStore for Db {
-    async fn record(&self, run: &RunRecord, findings: &[Finding]) -> Result<Recorded, StoreError> {
-        self.record_run(run, findings).await.map_err(|error| StoreError(Box::new(error)))
+    async fn waiting(&self, now: i64) -> Result<Vec<Finding>, StoreError> {
+        Db::waiting(self, now).await.map_err(|error| StoreError(Box::new(error)))
+    }
+
+    async fn record(
+        &self,
+        run: &RunRecord,
+        findings: &[Finding],
+        settled: &[String],
+    ) -> Result<Recorded, StoreError> {
+        self.record_run(run, findings, settled).await.map_err(|error| StoreError(Box::new(error)))
     }
 }
 
 impl Db {
     /// As [`FindingStore::record`], with this room's own errors.
-    pub async fn record_run(&self, run: &RunRecord, findings: &[Finding]) -> Result<Recorded, ReviewError> {
+    pub async fn record_run(
+        &self,
+        run: &RunRecord,
+        findings: &[Finding],
+        settled: &[String],
+    ) -> Result<Recorded, ReviewError> {
         let mut tx = self.write(DOING).await?;
         let mut recorded = Recorded::default();
+        for finding_id in settled {
+            recorded.settled += u64::from(settle(&mut tx, run, self.now(), finding_id).await?);
+        }
         // Several findings of one identity in one run would each have to see the one before, so they go one by one.
         for part in rounds(findings) {
             for chunk in part.chunks(CHUNK) {
@@ -58,6 +75,7 @@ impl Db {
             new = recorded.new,
             joined = recorded.joined,
             unchanged = recorded.unchanged,
+            settled = recorded.settled,
             "findings recorded"
         );
         Ok(recorded)
@@ -73,7 +91,7 @@ struct Chain {
     last: Option<(String, bool)>,
     /// What was stated of the open one.
     statements: Vec<Finding>,
-    /// Events of all that are decided.
+    /// Events of all that people decided. What only settled can be found again, when what explained it is withdrawn.
     decided: BTreeSet<Key>,
 }
 
@@ -97,7 +115,7 @@ async fn chains(
     identities: &[&str],
 ) -> Result<HashMap<String, Chain>, ReviewError> {
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT identity, finding_id, status, event_ids FROM findings WHERE identity IN (",
+        "SELECT identity, finding_id, status, settled_at, event_ids FROM findings WHERE identity IN (",
     );
     let mut list = query.separated(", ");
     for id in identities {
@@ -113,7 +131,7 @@ async fn chains(
         let is_open = !matches!(word(row, "status")?, FindingStatus::Decided | FindingStatus::Closed);
         if is_open {
             open.insert(finding_id.clone(), identity.clone());
-        } else {
+        } else if value::<Option<i64>>(row, "settled_at")?.is_none() {
             decided.entry(identity.clone()).or_default().extend(json::<Vec<String>>(row, "event_ids")?);
         }
         let chain = chains.entry(identity).or_default();
@@ -160,7 +178,7 @@ async fn record_one(
     stated: &Finding,
 ) -> Result<HistoryKind, ReviewError> {
     const NOTHING: HistoryKind = HistoryKind::Closed;
-    let Some(rest) = less(stated.clone(), &chain.decided) else { return Ok(NOTHING) };
+    let Some(rest) = less(stated, &chain.decided) else { return Ok(NOTHING) };
     if let Some((finding_id, true)) = &chain.last {
         let Join::Changed { statements, new_events } = join(&chain.statements, rest) else {
             return Ok(NOTHING);
@@ -191,6 +209,31 @@ async fn record_one(
     Ok(HistoryKind::Made)
 }
 
+/// Closes a finding that is explained, unless somebody took it up meanwhile.
+async fn settle(
+    tx: &mut Transaction<'static, Sqlite>,
+    run: &RunRecord,
+    now: i64,
+    finding_id: &str,
+) -> Result<bool, ReviewError> {
+    let done = sqlx::query(
+        "UPDATE findings SET status = $1, settled_at = $2, changed_at = $2 WHERE finding_id = $3 AND status IN ($4, $5)",
+    )
+    .bind(FindingStatus::Closed.as_str())
+    .bind(now)
+    .bind(finding_id)
+    .bind(FindingStatus::New.as_str())
+    .bind(FindingStatus::Assigned.as_str())
+    .execute(&mut **tx)
+    .await
+    .map_err(database(DOING))?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    write_down(tx, finding_id, now, &Step::by_run(&run.run_id, HistoryKind::Settled)).await?;
+    Ok(true)
+}
+
 async fn insert(
     tx: &mut Transaction<'static, Sqlite>,
     finding_id: &str,
@@ -203,9 +246,10 @@ async fn insert(
     sqlx::query(
         "INSERT INTO findings (finding_id, identity, ordinal, follows, rule_id, rule_version, level, score, status, \
          outcome, settles_at, user_id, user_key, subject_id, care_unit_id, controller_id, first_at, last_at, \
-         event_count, event_ids, title_sv, title_en, reasons, evidence, words, created_at, changed_at) \
+         event_count, event_ids, title_sv, title_en, reasons, evidence, words, created_at, changed_at, \
+         user_leads_unit) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-         $23, $24, $25, $26, $27)",
+         $23, $24, $25, $26, $27, $28)",
     )
     .bind(finding_id)
     .bind(identity)
@@ -234,6 +278,7 @@ async fn insert(
     .bind(words(finding))
     .bind(finding.created_at)
     .bind(now)
+    .bind(user_leads_unit(finding))
     .execute(&mut **tx)
     .await
     .map_err(database(DOING))?;
@@ -250,7 +295,8 @@ async fn update(
     sqlx::query(
         "UPDATE findings SET rule_version = $1, level = $2, score = $3, settles_at = $4, care_unit_id = $5, \
          controller_id = $6, first_at = $7, last_at = $8, event_count = $9, event_ids = $10, title_sv = $11, \
-         title_en = $12, reasons = $13, evidence = $14, words = $15, changed_at = $16 WHERE finding_id = $17",
+         title_en = $12, reasons = $13, evidence = $14, words = $15, changed_at = $16, user_leads_unit = $17 \
+         WHERE finding_id = $18",
     )
     .bind(i64::from(finding.rule_version))
     .bind(finding.level.as_str())
@@ -268,6 +314,7 @@ async fn update(
     .bind(text(&finding.evidence)?)
     .bind(words(finding))
     .bind(now)
+    .bind(user_leads_unit(finding))
     .bind(finding_id)
     .execute(&mut **tx)
     .await
@@ -307,6 +354,10 @@ async fn put_parts(
             .map_err(database(DOING))?;
     }
     Ok(())
+}
+
+fn user_leads_unit(finding: &Finding) -> i64 {
+    i64::from(finding.evidence["user_leads_unit"] == true)
 }
 
 fn count(finding: &Finding) -> i64 {

@@ -34,7 +34,7 @@ impl Db {
         let place = cursor.map(Place::decode).transpose()?;
         let limit = limit.clamp(1, MOST);
         let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT run_id, started_at, body, made, joined, unchanged FROM runs WHERE 1 = 1",
+            "SELECT run_id, started_at, body, made, joined, unchanged, settled FROM runs WHERE 1 = 1",
         );
         if let Some(place) = place {
             query.push(" AND (started_at < ").push_bind(place.at);
@@ -59,7 +59,7 @@ impl Db {
     /// [`Refusal::UnknownRun`].
     pub async fn run(&self, run_id: &str) -> Result<RunView, ReviewError> {
         let row = sqlx::query(
-            "SELECT run_id, started_at, body, made, joined, unchanged FROM runs WHERE run_id = $1",
+            "SELECT run_id, started_at, body, made, joined, unchanged, settled FROM runs WHERE run_id = $1",
         )
         .bind(run_id)
         .fetch_optional(self.readers())
@@ -81,7 +81,8 @@ pub(crate) async fn put(
         .map_err(|e| ReviewError::Database { doing: DOING, what: e.to_string() })?;
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     sqlx::query(
-        "INSERT INTO runs (run_id, started_at, body, made, joined, unchanged) VALUES ($1, $2, $3, $4, $5, $6) \
+        "INSERT INTO runs (run_id, started_at, body, made, joined, unchanged, settled) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) \
          ON CONFLICT (run_id) DO NOTHING",
     )
     .bind(&run.run_id)
@@ -90,6 +91,7 @@ pub(crate) async fn put(
     .bind(number(recorded.new))
     .bind(number(recorded.joined))
     .bind(number(recorded.unchanged))
+    .bind(number(recorded.settled))
     .execute(&mut **tx)
     .await
     .map_err(database(DOING))?;
@@ -113,6 +115,7 @@ fn view(row: &SqliteRow) -> Result<RunView, ReviewError> {
             new: number("made")?,
             joined: number("joined")?,
             unchanged: number("unchanged")?,
+            settled: number("settled")?,
         },
         started_at: row.try_get("started_at").map_err(&failed)?,
     })

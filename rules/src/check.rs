@@ -152,6 +152,12 @@ impl Lint<'_> {
             if let Err(what) = file::allowed(param, &param.value) {
                 self.add(at, format!("parameter \"{name}\": {what}"));
             }
+            for text in [&param.about.sv, &param.about.en] {
+                if let Some(word) = sentence::judgement(text) {
+                    let what = format!("found \"{word}\" in parameter \"{name}\", expected no judgement");
+                    self.add(at, what);
+                }
+            }
             if param.about.sv.trim().is_empty() || param.about.en.trim().is_empty() {
                 self.add(at, format!("parameter \"{name}\" lacks a sentence in one of the languages"));
             }

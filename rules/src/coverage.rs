@@ -22,7 +22,7 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
-    /// Reads `table` (care_unit_id, valid_from, valid_to) for the windows that [from, to) touches.
+    /// Reads `table` (care_unit_id, and its period) for the windows that [from, to) touches.
     pub async fn read(
         desk: &Desk,
         table: &str,
@@ -39,8 +39,10 @@ impl Coverage {
             windows.push(window);
         }
         let mut coverage = Coverage { size, zone, units: HashMap::new(), windows };
+        let (begins, ends) =
+            insyn_engine::context::table(table).map_or(("valid_from", "valid_to"), |table| table.period);
         let query = format!(
-            "select distinct care_unit_id, valid_from, valid_to from {table} where care_unit_id is not null"
+            "select distinct care_unit_id, {begins}, {ends} from {table} where care_unit_id is not null"
         );
         for batch in desk.ctx.sql(&query).await?.collect().await? {
             coverage.add(&batch)?;

@@ -46,6 +46,7 @@ const ALWAYS: &[&str] = &[
     "subject_key",
     "user_kind",
     "outcome",
+    "activity",
 ];
 
 const LOOKS: &str = "select * from accesses where subject_key is not null and actor_id is not null \
@@ -59,6 +60,8 @@ pub(crate) struct Desk {
     columns: Vec<String>,
     rows: BTreeMap<String, usize>,
     reach: HashMap<String, Vec<String>>,
+    /// By unit: those who lead it or a unit above it.
+    leaders: HashMap<String, Vec<String>>,
 }
 
 impl Desk {
@@ -75,8 +78,14 @@ impl Desk {
         let all = source.table("accesses").await?;
         let columns = all.schema().fields().iter().map(|f| f.name().clone());
         let columns = columns.filter(|c| ALWAYS.contains(&c.as_str()) || words.contains(c)).collect();
-        let mut desk =
-            Desk { ctx, source: source.clone(), columns, rows: BTreeMap::new(), reach: HashMap::new() };
+        let mut desk = Desk {
+            ctx,
+            source: source.clone(),
+            columns,
+            rows: BTreeMap::new(),
+            reach: HashMap::new(),
+            leaders: HashMap::new(),
+        };
         for table in mentioned(rules, &words) {
             desk.lay_context(&table).await?;
         }
@@ -121,6 +130,11 @@ impl Desk {
         self.reach.get(unit).into_iter().flatten().map(String::as_str)
     }
 
+    /// Whether this person leads the unit, or a unit above it.
+    pub fn leads(&self, user: &str, unit: &str) -> bool {
+        self.leaders.get(unit).is_some_and(|leaders| leaders.iter().any(|leader| leader == user))
+    }
+
     /// Adds a table for one question, as the keys of findings.
     pub fn put(
         &self,
@@ -158,14 +172,18 @@ impl Desk {
     }
 
     async fn lay_units(&mut self) -> Result<(), DataFusionError> {
-        let units = texts(&self.source, "select care_unit_id, parent_unit_id from units", 2).await?;
+        let units =
+            texts(&self.source, "select care_unit_id, parent_unit_id, manager_user_id from units", 3).await?;
         self.rows.entry("units".into()).or_insert(units.len());
         let mut parents: HashMap<String, String> = HashMap::new();
+        let mut managers: HashMap<String, String> = HashMap::new();
         let mut known: BTreeSet<String> = BTreeSet::new();
         for row in units {
-            let [Some(unit), parent] = <[Option<String>; 2]>::try_from(row).unwrap_or_default() else {
+            let [Some(unit), parent, manager] = <[Option<String>; 3]>::try_from(row).unwrap_or_default()
+            else {
                 continue;
             };
+            managers.extend(manager.map(|manager| (unit.clone(), manager)));
             if let Some(parent) = parent.filter(|p| *p != unit) {
                 known.insert(parent.clone());
                 parents.insert(unit.clone(), parent);
@@ -188,6 +206,8 @@ impl Desk {
                 seen.push(parent.clone());
                 at = parent;
             }
+            let leaders = seen.iter().filter_map(|unit| managers.get(unit)).cloned().collect();
+            self.leaders.insert(unit.clone(), leaders);
             near.insert(unit.clone(), seen);
         }
         for (unit, parent) in &parents {

@@ -53,10 +53,31 @@ pub struct Finding {
     /// When the run that made it started.
     #[serde(with = "time")]
     pub created_at: i64,
-    /// What it rested on: `window` {from, to}, `parameters`, `score` [{points, sv, en}], `sources` {source: events},
-    /// `context` {table: [row, …]}, `levels`; everything but `created_at` of a finding is a function of data and pack.
+    /// What it rested on: `window` {name, from, to}, `parameters`, `score` [{points, of, sv, en}], `events`
+    /// [[`Event`], …] in the order of `event_ids`, `sources` {source: events}, `context` {table: [row, …]},
+    /// `user_leads_unit`; everything but `created_at` of a finding is a function of data and pack.
     #[serde(default)]
     pub evidence: serde_json::Value,
+}
+
+/// One access that a finding rests on, as `evidence.events` keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its id in its source.
+    pub event_id: String,
+    /// Where it was logged.
+    pub source: String,
+    /// When.
+    #[serde(with = "time")]
+    pub occurred_at: i64,
+    /// What was done, in the source's own word.
+    pub activity: Option<String>,
+    /// From which unit.
+    pub care_unit_id: Option<String>,
+    /// How much this one access asks for a person's eyes.
+    pub level: Level,
+    /// Which of the finding's sentences are about it, by place.
+    pub reasons: Vec<usize>,
 }
 
 /// The identity of a finding: an id from rule, who, whose record, and the calendar window's first local day.

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use crate::calendar::{Calendar, CalendarWindow};
 use crate::desk::Desk;
 use crate::evidence::{self, Asked};
-use crate::finding::{Finding, FindingStatus, Outcome, identity, rfc3339};
+use crate::finding::{Event, Finding, FindingStatus, Outcome, identity, rfc3339};
 use crate::hits::Hit;
+use crate::rest::most;
 use crate::rule::{Rule, Text};
 use crate::run::Window;
-use crate::{score, sentence};
 
 /// Different sentences of one finding beyond this many are not kept: nobody reads them.
 const MOST_REASONS: usize = 12;
@@ -47,7 +47,7 @@ pub(crate) async fn findings(
         let in_window = pair.iter().filter(|(at, _)| (calendar.from..calendar.to).contains(at));
         let others: BTreeSet<usize> =
             in_window.map(|(_, other)| *other).filter(|other| *other != rule).collect();
-        let others: Vec<&Text> = others.into_iter().map(|n| &rules[n].title).collect();
+        let others: Vec<Text> = others.into_iter().map(|n| rules[n].title.clone()).collect();
         findings.push(finding(rules[rule], user, subject, &calendar, hits, &others, created_at));
     }
     keep_context(rules, &mut findings, desk).await?;
@@ -68,71 +68,76 @@ fn finding(
     subject: Option<String>,
     calendar: &CalendarWindow,
     mut hits: Vec<Hit>,
-    others: &[&Text],
+    others: &[Text],
     created_at: i64,
 ) -> Finding {
     hits.sort_by(|a, b| (a.at, a.place, &a.reason).cmp(&(b.at, b.place, &b.reason)));
-    let mut events: Vec<(&str, &str)> = Vec::new();
-    let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
-    let mut sources: BTreeMap<&str, u64> = BTreeMap::new();
-    for hit in &hits {
-        if seen.insert((&hit.source, &hit.event_id)) {
-            events.push((&hit.source, &hit.event_id));
-            *sources.entry(&hit.source).or_default() += 1;
-        }
-    }
-    let times: Vec<i64> = hits.iter().map(|h| h.at).collect();
-    let visits = score::visits(&times);
-    let level = hits.iter().map(|h| h.level).max().unwrap_or(rule.level);
-    let mut reasons: Vec<Text> = Vec::new();
-    for hit in &hits {
-        if reasons.len() < MOST_REASONS && !reasons.contains(&hit.reason) {
-            reasons.push(hit.reason.clone());
-        }
-    }
-    reasons.push(sentence::amount(events.len() as u64, visits));
-    let parts = score::parts(level, visits, others);
-    let (first_at, last_at) =
-        (times.first().copied().unwrap_or_default(), times.last().copied().unwrap_or_default());
-    let evidence = json!({
-        "window": {"name": calendar.name(), "from": rfc3339(calendar.from), "to": rfc3339(calendar.to)},
-        "parameters": rule.shown_params(),
-        "score": parts,
-        "sources": sources,
-    });
-    Finding {
+    let (events, sentences) = events(&hits);
+    let mut finding = Finding {
         finding_id: identity(&rule.id, &user, subject.as_deref(), &calendar.name()),
         rule_id: rule.id.clone(),
         rule_version: rule.version,
-        level,
-        score: score::total(&parts),
+        level: rule.level,
+        score: 0,
         status: FindingStatus::New,
         outcome: Outcome::None,
-        settles_at: rule.settles().map(|d| last_at.saturating_add(d.micros())),
-        care_unit_id: most(hits.iter().filter_map(|h| h.unit.as_deref())),
-        controller_id: most(hits.iter().filter_map(|h| h.controller.as_deref())),
+        settles_at: None,
         user_id: user,
         subject_id: subject,
-        first_at,
-        last_at,
-        event_count: events.len() as u64,
-        event_ids: events.into_iter().map(|(_, id)| id.to_owned()).collect(),
+        care_unit_id: None,
+        controller_id: most(hits.iter().filter_map(|h| h.controller.as_deref())),
+        first_at: calendar.from,
+        last_at: calendar.from,
+        event_count: 0,
+        event_ids: Vec::new(),
         title_sv: rule.title.sv.clone(),
         title_en: rule.title.en.clone(),
-        reasons,
+        reasons: Vec::new(),
         created_at,
-        evidence,
-    }
+        evidence: json!({
+            "window": {"name": calendar.name(), "from": rfc3339(calendar.from), "to": rfc3339(calendar.to)},
+            "parameters": rule.shown_params(),
+        }),
+    };
+    finding.rest_on(events, &sentences, others);
+    finding.settles_at = rule.settles().map(|wait| finding.last_at.saturating_add(wait.micros()));
+    finding
 }
 
-/// The value that comes most often; of equals, the first by name.
-fn most<'a>(values: impl Iterator<Item = &'a str>) -> Option<String> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for value in values {
-        *counts.entry(value).or_default() += 1;
+/// The accesses of these hits (by time), each once, and the different sentences about them.
+fn events(hits: &[Hit]) -> (Vec<Event>, Vec<Text>) {
+    let mut events: Vec<Event> = Vec::new();
+    let mut sentences: Vec<Text> = Vec::new();
+    let mut known: HashMap<(&str, &str), usize> = HashMap::new();
+    for hit in hits {
+        let place = *known.entry((&hit.source, &hit.event_id)).or_insert_with(|| {
+            events.push(Event {
+                event_id: hit.event_id.clone(),
+                source: hit.source.clone(),
+                occurred_at: hit.at,
+                activity: hit.activity.clone(),
+                care_unit_id: hit.unit.clone(),
+                level: hit.level,
+                reasons: Vec::new(),
+            });
+            events.len() - 1
+        });
+        let event = &mut events[place];
+        event.level = event.level.max(hit.level);
+        let said = sentences.iter().position(|sentence| *sentence == hit.reason);
+        let said = said.or_else(|| {
+            (sentences.len() < MOST_REASONS).then(|| {
+                sentences.push(hit.reason.clone());
+                sentences.len() - 1
+            })
+        });
+        if let Some(said) = said
+            && !event.reasons.contains(&said)
+        {
+            event.reasons.push(said);
+        }
     }
-    let best = counts.iter().max_by(|a, b| a.1.cmp(b.1).then(b.0.cmp(a.0)))?;
-    Some((*best.0).to_owned())
+    (events, sentences)
 }
 
 async fn keep_context(rules: &[&Rule], findings: &mut [Finding], desk: &Desk) -> Result<(), DataFusionError> {
@@ -149,21 +154,11 @@ async fn keep_context(rules: &[&Rule], findings: &mut [Finding], desk: &Desk) ->
         .collect();
     let contexts = evidence::collect(desk, &asked).await?;
     for (finding, context) in findings.iter_mut().zip(contexts) {
+        let leads = finding.care_unit_id.as_deref().is_some_and(|unit| desk.leads(&finding.user_id, unit));
         if let Value::Object(evidence) = &mut finding.evidence {
             evidence.insert("context".into(), Value::Object(context));
+            evidence.insert("user_leads_unit".into(), Value::Bool(leads));
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn most_takes_the_first_by_name_of_equals() {
-        assert_eq!(most(["b", "a", "b", "a", "c"].into_iter()), Some("a".to_owned()));
-        assert_eq!(most(["b", "a", "b"].into_iter()), Some("b".to_owned()));
-        assert_eq!(most(std::iter::empty()), None);
-    }
 }

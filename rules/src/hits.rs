@@ -1,5 +1,7 @@
 //! Hits: the rows that a rule's SQL gave, read by column name.
 
+use std::collections::HashMap;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
@@ -38,6 +40,8 @@ pub(crate) struct Hit {
     pub controller: Option<String>,
     pub level: Level,
     pub reason: Text,
+    /// The source's word for what was done; see [`name_activities`].
+    pub activity: Option<String>,
 }
 
 /// Reads the rows of `rule`, number `number` of the run.
@@ -83,10 +87,34 @@ pub(crate) fn read(
                 controller: some(&controller),
                 level,
                 reason: Text { sv: sv.fill(value), en: en.fill(value) },
+                activity: None,
             });
         }
     }
     Ok(hits)
+}
+
+/// Says of each hit what was done, out of the rows that the rules read.
+pub(crate) fn name_activities(hits: &mut [Hit], rows: &[RecordBatch]) -> Result<(), DataFusionError> {
+    let mut wanted: HashMap<(i64, i64), Vec<&mut Hit>> = HashMap::new();
+    for hit in hits {
+        wanted.entry(hit.place).or_default().push(hit);
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for batch in rows {
+        let long =
+            |name: &str| column(batch, name, &DataType::Int64).map(|a| a.as_primitive::<Int64Type>().clone());
+        let (segment, seq) = (long("segment")?, long("seq")?);
+        let activity = column(batch, "activity", &DataType::Utf8)?.as_string::<i32>().clone();
+        for row in (0..batch.num_rows()).filter(|row| activity.is_valid(*row)) {
+            for hit in wanted.get_mut(&(segment.value(row), seq.value(row))).into_iter().flatten() {
+                hit.activity = Some(activity.value(row).to_owned());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn column(batch: &RecordBatch, name: &str, kind: &DataType) -> Result<ArrayRef, DataFusionError> {

@@ -22,15 +22,17 @@ mod group;
 mod hits;
 mod pack;
 mod record;
+mod rest;
 mod rule;
 mod run;
 mod score;
 mod sentence;
+mod settle;
 mod sql;
 
 pub use cases::{CaseResult, RuleTest, TestReport, test};
 pub use check::{Problem, check};
-pub use finding::{Finding, FindingStatus, Outcome, identity};
+pub use finding::{Event, Finding, FindingStatus, Outcome, identity};
 pub use pack::{Pack, PackError};
 pub use record::{
     FindingStore, NotEvaluated, Recorded, RuleRun, RuleState, RunRecord, RunReport, StoreError,

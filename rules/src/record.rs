@@ -7,11 +7,21 @@ use serde::Serialize;
 
 use crate::finding::{Finding, time};
 
-/// Where findings go. Implemented above; called once, at the end of a run, for one transaction.
+/// Where findings go. Implemented above.
 #[async_trait]
 pub trait FindingStore: Send + Sync {
-    /// Stores the run and its findings, all or nothing. A finding that is there already joins or changes nothing.
-    async fn record(&self, run: &RunRecord, findings: &[Finding]) -> Result<Recorded, StoreError>;
+    /// The findings that nobody has judged and whose `settles_at` is later than `now` (µs UTC), under the ids that the
+    /// store knows them by. Asked at the start of a run.
+    async fn waiting(&self, now: i64) -> Result<Vec<Finding>, StoreError>;
+
+    /// Stores the run, its findings, and that those of `settled` (ids out of [`FindingStore::waiting`]) are explained,
+    /// all or nothing. A finding that is there already joins or changes nothing. Called once, at the end of a run.
+    async fn record(
+        &self,
+        run: &RunRecord,
+        findings: &[Finding],
+        settled: &[String],
+    ) -> Result<Recorded, StoreError>;
 }
 
 /// What became of a run's findings.
@@ -23,6 +33,8 @@ pub struct Recorded {
     pub joined: u64,
     /// Already there as they are.
     pub unchanged: u64,
+    /// Waited, and are explained by what came late.
+    pub settled: u64,
 }
 
 /// The store could not take them; nothing was kept.
@@ -74,6 +86,8 @@ pub struct RuleRun {
     pub findings: u64,
     /// Accesses that wait: what would explain them may still come.
     pub waiting: u64,
+    /// Findings of earlier runs that rows which came late explain.
+    pub settled: u64,
     /// Units that could not be judged.
     pub not_evaluated: Vec<NotEvaluated>,
     /// Its parameters as judged.
@@ -132,6 +146,7 @@ impl RuleRun {
             rows: 0,
             findings: 0,
             waiting: 0,
+            settled: 0,
             not_evaluated: Vec::new(),
             parameters: BTreeMap::new(),
             milliseconds: 0,

@@ -32,7 +32,7 @@ pub struct Rule {
     pub kind: Kind,
     /// The calendar window, in the organisation's zone, that fixes a finding's identity.
     pub window: WindowSize,
-    /// Rests on address, kin, name, schedule or volume: to run on a schedule only after a registered decision.
+    /// Rests on address, kin, name, schedule or volume: a mark for those who decide which rules run.
     pub intrusive: bool,
     /// What was seen, in a few words.
     pub title: Text,

@@ -21,6 +21,7 @@ use crate::hits::{self, Hit};
 use crate::pack::Pack;
 use crate::record::{FindingStore, NotEvaluated, RuleRun, RuleState, RunRecord, RunReport, StoreError};
 use crate::rule::{Kind, Rule, Status, WindowSize};
+use crate::settle::Waiting;
 use crate::sql;
 
 /// The period of a run, µs UTC, half-open; `None` is everything stored on that side.
@@ -37,9 +38,9 @@ pub struct Window {
 pub struct Limits {
     /// How long one rule may take for one slice of the period.
     pub rule_time: Time,
-    /// How many accesses are held at once; a longer period is judged slice by slice.
+    /// About how many accesses are held at once; a longer period is judged slice by slice.
     pub slice_rows: u64,
-    /// How many rows a rule may give before it is stopped.
+    /// How many rows a rule may give in one run before it is stopped.
     pub rule_rows: usize,
 }
 
@@ -69,7 +70,8 @@ pub enum RunError {
     Store(#[from] StoreError),
 }
 
-/// Evaluates the pack over a period of a session's accesses, and stores the findings when there is a store.
+/// Evaluates the pack over a period of a session's accesses, and stores the findings when there is a store. Findings of
+/// the store that late rows explain by now are settled.
 ///
 /// # Errors
 /// When the tables that every rule reads cannot be read, or the store fails; a rule's own error is in the record.
@@ -82,11 +84,15 @@ pub async fn run(
 ) -> Result<RunReport, RunError> {
     let context = context_of(session);
     let zone = organisation.timezone;
-    let (mut record, findings) =
-        evaluate(pack, session.datafusion(), zone, window, &context, Limits::default()).await?;
+    let waiting = match store {
+        Some(store) => store.waiting(Utc::now().timestamp_micros()).await?,
+        None => Vec::new(),
+    };
+    let (mut record, findings, settled) =
+        judge_all(pack, session.datafusion(), zone, window, &context, Limits::default(), &waiting).await?;
     record.lake_version = session.version();
     let recorded = match store {
-        Some(store) => Some(store.record(&record, &findings).await?),
+        Some(store) => Some(store.record(&record, &findings, &settled).await?),
         None => None,
     };
     Ok(RunReport { record, findings, recorded })
@@ -115,34 +121,57 @@ pub async fn evaluate(
     context: &ContextState,
     limits: Limits,
 ) -> Result<(RunRecord, Vec<Finding>), RunError> {
+    let (record, findings, _) = judge_all(pack, source, zone, window, context, limits, &[]).await?;
+    Ok((record, findings))
+}
+
+/// The record, the findings, and which of those that wait are explained.
+async fn judge_all(
+    pack: &Pack,
+    source: &SessionContext,
+    zone: Tz,
+    window: Window,
+    context: &ContextState,
+    limits: Limits,
+    waiting: &[Finding],
+) -> Result<(RunRecord, Vec<Finding>, Vec<String>), RunError> {
     let started_at = Utc::now().timestamp_micros();
     let rules: Vec<&Rule> = pack.rules().iter().filter(|r| r.status != Status::Deprecated).collect();
     let desk = Desk::over(source, &rules).await?;
     let mut states: Vec<State<'_>> = rules.iter().map(|rule| State::of(rule, &desk)).collect();
     let stored = Stored::read(source, window).await?;
     let mut hits: Vec<Hit> = Vec::new();
+    let mut waiting = Waiting::of(waiting, &rules);
     if let Some(period) = stored.period(&rules, window, zone) {
-        let around = rules.iter().filter_map(|r| r.looks_around).map(|d| d.micros()).max().unwrap_or(0);
+        for state in states.iter_mut().filter(|s| s.run.state == RuleState::Evaluated) {
+            if let Err(error) = state.read_coverage(&desk, period, zone).await {
+                state.fail(plain(&error));
+            }
+        }
         let mut read_to: HashMap<String, i64> = HashMap::new();
-        for slice in slices(period, stored.accesses.div_ceil(limits.slice_rows.max(1)), zone) {
-            let rows = desk.lay(slice.0 - around, slice.1 + around).await?;
+        for slice in slices(period, stored.accesses.div_ceil(limits.slice_rows.max(1))) {
+            let sight = sight(&rules, slice, zone);
+            let rows = desk.lay(sight.0, sight.1).await?;
             latest(&rows, &mut read_to)?;
+            waiting.see(&rows)?;
+            let before = hits.len();
             for (n, state) in
                 states.iter_mut().enumerate().filter(|(_, s)| s.run.state == RuleState::Evaluated)
             {
                 let clock = Instant::now();
-                match judge(state, n, &desk, &rows, slice, zone, context, limits).await {
+                match judge(state, n, &desk, &rows, slice, zone, context, limits, &mut waiting).await {
                     Ok(found) => hits.extend(found),
                     Err(why) => state.fail(why),
                 }
                 state.run.milliseconds += clock.elapsed().as_millis() as u64;
             }
+            hits::name_activities(&mut hits[before..], &rows)?;
         }
         for (source, at) in later(source, period.1, &rules).await? {
             let entry = read_to.entry(source).or_insert(at);
             *entry = (*entry).max(at);
         }
-        hits.retain(|hit| states[hit.rule].settled(hit, &read_to, window));
+        hits.retain(|hit| states[hit.rule].ripe(hit, &read_to, window));
     } else {
         for state in states.iter_mut().filter(|s| s.run.state == RuleState::Evaluated) {
             state.run.state = RuleState::NotEvaluated;
@@ -152,6 +181,11 @@ pub async fn evaluate(
     // A rule that failed half-way gives nothing: half a judgement would look like a whole one.
     hits.retain(|hit| states[hit.rule].run.state == RuleState::Evaluated);
     let findings = group::findings(&rules, hits, &desk, zone, window, started_at).await?;
+    let mut settled = Vec::new();
+    for (rule, finding_id) in waiting.settled(|rule| states[rule].run.state == RuleState::Evaluated) {
+        states[rule].run.settled += 1;
+        settled.push(finding_id);
+    }
     for finding in &findings {
         if let Some(state) = states.iter_mut().find(|s| s.run.rule_id == finding.rule_id) {
             state.run.findings += 1;
@@ -170,13 +204,14 @@ pub async fn evaluate(
         accesses: stored.accesses,
         rules: runs,
     };
-    Ok((record, findings))
+    Ok((record, findings, settled))
 }
 
 /// One rule on its way through a run.
 struct State<'a> {
     rule: &'a Rule,
     run: RuleRun,
+    coverage: Option<Coverage>,
     missing: HashMap<String, (i64, i64, u64)>,
     unjudged: BTreeMap<(Option<String>, String), (i64, i64, u64)>,
 }
@@ -192,6 +227,7 @@ impl<'a> State<'a> {
             rows: 0,
             findings: 0,
             waiting: 0,
+            settled: 0,
             not_evaluated: Vec::new(),
             parameters: rule.params.iter().map(|(name, p)| (name.clone(), p.value.to_string())).collect(),
             milliseconds: 0,
@@ -207,7 +243,21 @@ impl<'a> State<'a> {
         } else if !without.is_empty() {
             run.why = Some(format!("judged without {}, which is empty or not loaded", without.join(", ")));
         }
-        State { rule, run, missing: HashMap::new(), unjudged: BTreeMap::new() }
+        State { rule, run, coverage: None, missing: HashMap::new(), unjudged: BTreeMap::new() }
+    }
+
+    /// Once for the whole period: a context table can be larger than the accesses of a slice.
+    async fn read_coverage(
+        &mut self,
+        desk: &Desk,
+        period: (i64, i64),
+        zone: Tz,
+    ) -> Result<(), DataFusionError> {
+        if let Some(table) = &self.rule.covered_by {
+            let window = self.rule.window;
+            self.coverage = Some(Coverage::read(desk, table, window, period.0, period.1, zone).await?);
+        }
+        Ok(())
     }
 
     fn fail(&mut self, why: String) {
@@ -217,14 +267,13 @@ impl<'a> State<'a> {
     }
 
     /// An absence is judged only when its source has been read past the time within which it could have ended.
-    fn settled(&mut self, hit: &Hit, read_to: &HashMap<String, i64>, window: Window) -> bool {
+    fn ripe(&mut self, hit: &Hit, read_to: &HashMap<String, i64>, window: Window) -> bool {
         let (Kind::Absence, Some(wait)) = (self.rule.kind, self.rule.settles()) else { return true };
-        let settled =
-            read_to.get(&hit.source).is_some_and(|read| *read >= hit.at.saturating_add(wait.micros()));
-        if !settled && window.holds(hit.at) {
+        let ripe = read_to.get(&hit.source).is_some_and(|read| *read >= hit.at.saturating_add(wait.micros()));
+        if !ripe && window.holds(hit.at) {
             self.run.waiting += 1;
         }
-        settled
+        ripe
     }
 
     fn unjudged(&mut self, unit: Option<&str>, at: i64, why: &str) {
@@ -264,12 +313,14 @@ async fn judge(
     zone: Tz,
     context: &ContextState,
     limits: Limits,
+    waiting: &mut Waiting<'_>,
 ) -> Result<Vec<Hit>, String> {
     let rule = state.rule;
     let rendered = sql::render(&rule.sql, &rule.params, slice).map_err(|f| f.what)?;
+    let left = limits.rule_rows.saturating_sub(state.run.rows as usize);
     let answer = async {
         let frame = desk.ctx.sql(&rendered.sql).await?;
-        frame.limit(0, Some(limits.rule_rows + 1))?.collect().await
+        frame.limit(0, Some(left + 1))?.collect().await
     };
     let batches = match tokio::time::timeout(limits.rule_time, answer).await {
         Ok(Ok(batches)) => batches,
@@ -278,7 +329,7 @@ async fn judge(
             return Err(format!("stopped after {} seconds, its time limit", limits.rule_time.as_secs()));
         }
     };
-    if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > limits.rule_rows {
+    if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > left {
         return Err(format!(
             "stopped at {} rows, its limit; its parameters let too much through",
             limits.rule_rows
@@ -286,6 +337,7 @@ async fn judge(
     }
     let mut found = hits::read(rule, number, &batches, zone).map_err(|e| plain(&e))?;
     found.retain(|hit| (slice.0..slice.1).contains(&hit.at));
+    found.iter().for_each(|hit| waiting.name(hit));
     let too_old = rule.max_age_days.map(|days| i64::from(days) * 86_400_000_000);
     let oldest = rule.needs.iter().filter_map(|t| context.loaded_at.get(t).map(|at| (*at, t))).min();
     if let (Some(age), Some((loaded, table))) = (too_old, oldest) {
@@ -300,9 +352,7 @@ async fn judge(
             fresh
         });
     }
-    if let Some(table) = &rule.covered_by {
-        let coverage =
-            Coverage::read(desk, table, rule.window, slice.0, slice.1, zone).await.map_err(|e| plain(&e))?;
+    if let (Some(table), Some(coverage)) = (&rule.covered_by, state.coverage.take()) {
         coverage.missing(desk, rows, slice, &mut state.missing).map_err(|e| plain(&e))?;
         let why = format!("the log names no unit, and no assignment of the person has rows of {table}");
         let homes = if found.iter().any(|h| h.unit.is_none()) {
@@ -322,6 +372,7 @@ async fn judge(
                 covered
             }
         });
+        state.coverage = Some(coverage);
     }
     state.run.rows += found.len() as u64;
     Ok(found)
@@ -386,18 +437,34 @@ impl Stored {
     }
 }
 
-/// Cuts a period at Mondays into about `pieces` slices.
-fn slices(period: (i64, i64), pieces: u64, zone: Tz) -> Vec<(i64, i64)> {
-    let step = (period.1 - period.0) / i64::try_from(pieces.max(1)).unwrap_or(i64::MAX);
+/// Cuts a period into `pieces` slices of one length, none shorter than a minute. Findings are made of all of them, so
+/// that a cut may fall anywhere.
+fn slices(period: (i64, i64), pieces: u64) -> Vec<(i64, i64)> {
+    let pieces = i64::try_from(pieces.max(1)).unwrap_or(i64::MAX);
+    let step = ((period.1 - period.0).div_euclid(pieces) + 1).max(60_000_000);
     let mut cuts = Vec::new();
     let mut from = period.0;
     while from < period.1 {
-        let monday = CalendarWindow::of(WindowSize::Week, from.saturating_add(step.max(1) - 1), zone).to;
-        let to = monday.min(period.1);
+        let to = from.saturating_add(step).min(period.1);
         cuts.push((from, to));
         from = to;
     }
     cuts
+}
+
+/// What the rules must see to judge a slice: as far around it as they look, and whole windows where one counts.
+fn sight(rules: &[&Rule], slice: (i64, i64), zone: Tz) -> (i64, i64) {
+    let mut sight = slice;
+    for rule in rules {
+        let around = rule.looks_around.map_or(0, |around| around.micros());
+        sight = (sight.0.min(slice.0 - around), sight.1.max(slice.1 + around));
+        if !matches!(rule.kind, Kind::Match | Kind::Absence) {
+            let first = CalendarWindow::of(rule.window, slice.0, zone).from;
+            let last = CalendarWindow::of(rule.window, slice.1 - 1, zone).to;
+            sight = (sight.0.min(first), sight.1.max(last));
+        }
+    }
+    sight
 }
 
 /// How far each source has been read within these rows.

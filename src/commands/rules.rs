@@ -122,7 +122,10 @@ fn tell(report: &RunReport) -> anyhow::Result<()> {
     }
     match &report.recorded {
         Some(kept) => {
-            eprintln!("{} new findings, {} joined, {} unchanged", kept.new, kept.joined, kept.unchanged)
+            eprintln!(
+                "{} new findings, {} joined, {} unchanged, {} settled",
+                kept.new, kept.joined, kept.unchanged, kept.settled
+            )
         }
         None => eprintln!("dry run: {} findings, none kept", report.findings.len()),
     }

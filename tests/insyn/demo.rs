@@ -1,11 +1,15 @@
 //! `insyn demo`, end to end: read, judged, served, looked at in a real browser, ended, and started again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use chrono::TimeZone;
+use chrono_tz::Europe::Stockholm;
+use insyn_demo::{Scale, World};
 use serde_json::Value;
 
 use crate::browser::{Browser, free_port};
@@ -67,6 +71,136 @@ impl Drop for Demo {
     }
 }
 
+/// The rule of the pack that is there for each kind of what is planted.
+const FOR: &[(&str, &[&str])] = &[
+    ("after-employment", &["after_employment"]),
+    ("colleague", &["colleague"]),
+    ("deceased", &["deceased"]),
+    ("emergency-without-note", &["emergency_no_note"]),
+    ("no-care-relation", &["no_relation", "serial"]),
+    ("own-record", &["own_record"]),
+    ("protected-identity", &["protected_identity"]),
+    ("same-household", &["household", "relative", "relative_on_own_unit"]),
+];
+
+/// A user and whose record.
+type Pair = (String, String);
+
+fn pair(row: &Value) -> Pair {
+    let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    (text("user_id"), text("subject_id"))
+}
+
+fn truth(folder: &Path, name: &str) -> Vec<Value> {
+    let bytes = std::fs::read(folder.join("world/truth").join(name)).expect("the truth");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// What the rules made of a world, one line a rule: planted for it, found of these, what else that was planted it names,
+/// the rest of level medium and up, and the rest of a lower level, each by pairs of user and record.
+fn score(folder: &Path) -> Vec<(&'static str, [usize; 5])> {
+    let planted = truth(folder, "planted.json");
+    let all: BTreeSet<Pair> = planted.iter().map(pair).collect();
+    let found = query(folder, "SELECT rule_id, user_id, subject_id, level FROM findings");
+    let line = |(rule, kinds): &(&'static str, &[&str])| {
+        let of_rule = found.iter().filter(|f| f["rule_id"] == *rule);
+        let told = of_rule.clone().filter(|f| f["level"] != "informational" && f["level"] != "low");
+        let named: BTreeSet<Pair> = of_rule.map(pair).collect();
+        let theirs: BTreeSet<Pair> =
+            planted.iter().filter(|case| kinds.iter().any(|kind| case["kind"] == *kind)).map(pair).collect();
+        let hit = theirs.intersection(&named).count();
+        let also = named.intersection(&all).filter(|pair| !theirs.contains(pair)).count();
+        let rest: BTreeSet<Pair> = told.map(pair).filter(|pair| !all.contains(pair)).collect();
+        let low = named.iter().filter(|pair| !all.contains(*pair) && !rest.contains(*pair)).count();
+        (*rule, [theirs.len(), hit, also, rest.len(), low])
+    };
+    FOR.iter().map(line).collect()
+}
+
+/// The demo's world ends now, so that its numbers differ from hour to hour; some of it may still wait.
+fn planted_cases_are_found(folder: &Path) {
+    let scores = score(folder);
+    for (rule, [planted, found, ..]) in &scores {
+        assert!(*planted > 0 && *found > 0, "{rule}: {found} of {planted} planted cases were found");
+    }
+    let sum = |n: usize| scores.iter().map(|(_, counts)| counts[n]).sum::<usize>();
+    assert!((sum(0) - sum(1)) * 20 <= sum(0), "planted, found, also, rest: {scores:?}");
+}
+
+/// A small world of one seed and one autumn: precision and recall of each rule, to the last finding.
+#[test]
+fn each_rule_finds_what_was_planted_for_it_and_little_else() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let end = Stockholm.with_ymd_and_hms(2025, 11, 20, 12, 0, 0).single().expect("a noon");
+    let world = World::generate(7, 30, end, Scale::small());
+    world.write(&folder.path().join("world"), "127.0.0.1:0").expect("written");
+    for arguments in [["ingest", "--once"].as_slice(), &["context", "load"], &["rules", "run"]] {
+        let mut command = insyn(folder.path());
+        command.args(["--config", "world/insyn.toml"]).args(arguments);
+        let run = finish(command);
+        assert_eq!(run.code, Some(0), "{arguments:?}: {}", run.stderr);
+    }
+    // Planted for the rule, found of these, planted for other rules and named too, honest work, the same at a low level.
+    let expected = [
+        ("after-employment", [5, 5, 0, 0, 0]),
+        ("colleague", [8, 8, 0, 0, 11]),
+        ("deceased", [6, 6, 0, 0, 0]),
+        ("emergency-without-note", [6, 6, 0, 0, 0]),
+        ("no-care-relation", [19, 19, 47, 20, 2]),
+        ("own-record", [7, 7, 0, 0, 0]),
+        ("protected-identity", [5, 5, 0, 0, 1]),
+        ("same-household", [16, 16, 0, 0, 0]),
+    ];
+    assert_eq!(score(folder.path()), expected);
+    for (rule, [planted, found, also, rest, _]) in expected {
+        assert_eq!(found, planted, "{rule}: recall");
+        let named = found + also + rest;
+        assert!(rest * 4 <= named, "{rule}: {rest} of the {named} that it names were honest work");
+    }
+    let honest = query(folder.path(), "SELECT count(*) AS n FROM access_events WHERE source <> 'insyn'");
+    let rest: usize = expected.iter().map(|(_, [.., rest, low])| rest + low).sum();
+    assert!(honest[0]["n"].as_u64().expect("a number") > 100 * rest as u64, "honest noise stays quiet");
+}
+
+/// What the demo says that it wrote, held against the lake: rows and records in quarantine, source by source.
+#[test]
+fn what_the_demo_wrote_lies_in_the_lake() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = insyn(folder.path());
+    command.args(["demo", "--dir", "world", "--days", "3", "--no-serve"]);
+    let run = finish(command);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let lies = |table: &str| -> BTreeMap<String, u64> {
+        let rows = query(
+            folder.path(),
+            &format!("SELECT source, count(*) AS n FROM {table} WHERE source <> 'insyn' GROUP BY source"),
+        );
+        rows.iter()
+            .map(|row| (row["source"].as_str().unwrap_or_default().into(), row["n"].as_u64().unwrap_or(0)))
+            .collect()
+    };
+    let written = truth(folder.path(), "written.json");
+    let told = |column: &str| -> BTreeMap<String, u64> {
+        let name = |source: &Value| source["name"].as_str().unwrap_or_default().to_owned();
+        written.iter().map(|source| (name(source), source[column].as_u64().unwrap_or(0))).collect()
+    };
+    assert_eq!(written.len(), 5);
+    assert_eq!(lies("access_events"), told("events"));
+    assert_eq!(lies("quarantine"), told("broken"));
+    assert!(lies("gaps").is_empty());
+    let (events, broken): (u64, u64) = (told("events").values().sum(), told("broken").values().sum());
+    assert!(
+        run.stderr.contains(&format!("{events} accesses in 5 logs over 3 days, {broken} broken lines")),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains(&format!("{events} access events, {broken} records in quarantine")),
+        "{}",
+        run.stderr
+    );
+}
+
 fn query(folder: &Path, sql: &str) -> Vec<Value> {
     let mut command = insyn(folder);
     command.args(["--config", "world/insyn.toml", "sql", sql, "--format", "json"]);
@@ -118,28 +252,6 @@ fn what_was_written_is_what_was_read(said: &str) {
         "every readable record, and no other, is an event"
     );
     assert_eq!(before(" broken lines"), before(" records in quarantine"));
-}
-
-/// The truth that the generator kept, held against what the rules found.
-fn planted_cases_are_found(folder: &Path) {
-    let truth: Value =
-        serde_json::from_slice(&std::fs::read(folder.join("world/truth/planted.json")).expect("the truth"))
-            .expect("JSON");
-    let planted = truth.as_array().cloned().or_else(|| truth["planted"].as_array().cloned()).expect("a list");
-    assert!(planted.len() > 10);
-    let found = query(folder, "SELECT rule_id, user_id, subject_id FROM findings");
-    let missed: Vec<&Value> = planted
-        .iter()
-        .filter(|case| {
-            !found.iter().any(|f| f["user_id"] == case["user_id"] && f["subject_id"] == case["subject_id"])
-        })
-        .collect();
-    assert!(
-        missed.len() * 20 <= planted.len(),
-        "{} of {} planted cases were not found: {missed:#?}",
-        missed.len(),
-        planted.len()
-    );
 }
 
 fn pages_show_accesses_seconds_old(folder: &Path) {

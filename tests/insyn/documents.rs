@@ -60,7 +60,7 @@ fn the_columns_of_context_tables() {
 fn the_rules_of_the_pack() {
     let pack = Pack::builtin().unwrap();
     let mut table = String::from(
-        "| rule | level | svenska | English | needs | keeps as evidence |\n|---|---|---|---|---|---|\n",
+        "| rule | level | svenska | English | needs | not older than | keeps as evidence |\n|---|---|---|---|---|---|---|\n",
     );
     for rule in pack.rules() {
         let mut needs: Vec<String> = rule.needs.iter().map(|name| format!("`{name}`")).collect();
@@ -71,8 +71,9 @@ fn the_rules_of_the_pack() {
         let evidence: Vec<String> = rule.evidence.iter().map(|name| format!("`{name}`")).collect();
         let (level, title) = (rule.level.as_str(), &rule.title);
         let (needs, evidence) = (needs.join(", "), evidence.join(", "));
-        writeln!(table, "| `{}` | {level} | {} | {} | {needs} | {evidence} |", rule.id, title.sv, title.en)
-            .unwrap();
+        let age = rule.max_age_days.map_or_else(String::new, |days| format!("{days} days"));
+        let (id, sv, en) = (&rule.id, &title.sv, &title.en);
+        writeln!(table, "| `{id}` | {level} | {sv} | {en} | {needs} | {age} | {evidence} |").unwrap();
     }
     is_written("rules", "pack", &table);
 }

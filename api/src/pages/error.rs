@@ -38,6 +38,8 @@ pub(crate) fn page(app: &App, lang: Lang, problem: &Problem) -> Response {
         "own_log_unavailable" => t.detail_own_log.to_owned(),
         "own_access" => t.why_not_own.to_owned(),
         "other_unit" => t.why_not_unit.to_owned(),
+        "own_manager" => t.why_not_manager.to_owned(),
+        "confirmed_needs_case" => t.decide_confirmed.to_owned(),
         "handle_gone" => t.handle_gone.to_owned(),
         "search_empty" => t.search_empty.to_owned(),
         "forbidden_role" => t.detail_forbidden.to_owned(),

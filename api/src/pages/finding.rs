@@ -96,6 +96,10 @@ pub(crate) async fn decide(
         Err(insyn_review::ReviewError::Refused(
             Refusal::CommentMissing | Refusal::CommentTooLong { .. } | Refusal::UnknownOutcome,
         )) => shown(&app, &caller, &visitor, &id, None, Some(missing())).await,
+        Err(insyn_review::ReviewError::Refused(Refusal::ConfirmedNeedsCase)) => {
+            let why = visitor.lang.texts().decide_confirmed.to_owned();
+            shown(&app, &caller, &visitor, &id, None, Some(why)).await
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -130,9 +134,10 @@ async fn shown(
 
     let finding = &view.finding;
     let verdict = may_decide(&caller.principal, view.concern());
-    let settled = finding.outcome != Outcome::None;
+    let settled = finding.outcome != Outcome::None || view.settled_at.is_some();
     let why_not = match (&verdict, caller.may(Action::Decide)) {
         (Err(Refusal::OwnAccess), true) => Some(t.why_not_own),
+        (Err(Refusal::OwnManager), true) => Some(t.why_not_manager),
         (Err(_), true) => Some(t.why_not_unit),
         _ => None,
     };
@@ -252,7 +257,7 @@ fn step(app: &App, lang: Lang, entry: &HistoryEntry) -> Step {
         what = format!("{what}: {}", words::outcome(t, outcome));
     }
     // A run signs with its id, which says nothing to people.
-    let by_run = matches!(entry.kind, HistoryKind::Made | HistoryKind::Joined);
+    let by_run = matches!(entry.kind, HistoryKind::Made | HistoryKind::Joined | HistoryKind::Settled);
     Step {
         what,
         who: if by_run { t.by_insyn.to_owned() } else { entry.by_name.clone() },

@@ -68,6 +68,7 @@ pub(crate) fn history(t: &Texts, kind: HistoryKind) -> &'static str {
         HistoryKind::Asked => t.history_asked,
         HistoryKind::Decided => t.history_decided,
         HistoryKind::Closed => t.history_closed,
+        HistoryKind::Settled => t.history_settled,
     }
 }
 

@@ -96,6 +96,7 @@ pub(crate) struct FindingBody {
     status: String,
     /// none, authorised, authorised_wrong_routine, mistaken_opening, cannot_tell, suspected or confirmed.
     outcome: String,
+    /// Until then, records that come late may still explain it.
     settles_at: Option<String>,
     user_id: String,
     subject_id: Option<String>,
@@ -114,6 +115,8 @@ pub(crate) struct FindingBody {
     assigned_to: Option<String>,
     assigned_name: Option<String>,
     decided_at: Option<String>,
+    /// When records that came late explained it: closed then, and judged by nobody.
+    settled_at: Option<String>,
     changed_at: String,
 }
 
@@ -212,6 +215,7 @@ fn body(view: &FindingView, history: &[HistoryEntry]) -> Value {
     fields.insert("assigned_to".into(), json!(view.assigned_to));
     fields.insert("assigned_name".into(), json!(view.assigned_name));
     fields.insert("decided_at".into(), json!(view.decided_at.map(rfc3339)));
+    fields.insert("settled_at".into(), json!(view.settled_at.map(rfc3339)));
     fields.insert("changed_at".into(), json!(rfc3339(view.changed_at)));
     if !history.is_empty() {
         let steps: Vec<Value> = history

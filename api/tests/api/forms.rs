@@ -138,3 +138,25 @@ async fn a_token_that_does_not_hold_is_refused_everywhere() {
         }
     }
 }
+
+#[tokio::test]
+async fn to_confirm_is_refused_in_words_that_say_what_it_takes() {
+    let house = house().await;
+    let path = format!("/findings/{}/decisions", House::finding("test-unit"));
+    let csrf = house.csrf("reviewer").await;
+    for (lang, words) in [("sv", ["två personer", "misstänkt"]), ("en", ["two people", "suspected"])] {
+        let form = Request::builder()
+            .method(Method::POST)
+            .uri(&path)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ACCEPT_LANGUAGE, lang);
+        let body = format!("csrf={csrf}&outcome=confirmed&comment=klart");
+        let answer = house.ask("reviewer", form, &body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let text = answer.text();
+        let alert = text.split("role=\"alert\">").nth(1).and_then(|t| t.split('<').next()).unwrap();
+        for word in words {
+            assert!(alert.contains(word), "{lang}: {alert}");
+        }
+    }
+}

@@ -347,10 +347,11 @@ async fn record(db: &Db) {
             rows: 0,
             findings: 0,
             waiting: 0,
+            settled: 0,
             not_evaluated: Vec::new(),
             parameters: BTreeMap::new(),
             milliseconds: 3,
         }],
     };
-    db.record(&run, &findings()).await.unwrap();
+    db.record(&run, &findings(), &[]).await.unwrap();
 }

@@ -32,7 +32,7 @@ async fn abandoned_at_any_point_nothing_is_half_there() {
         let name = format!("U{polls}");
         let (record, findings) = (run(&name), findings(&name));
         {
-            let mut writing = pin!(world.db.record(&record, &findings));
+            let mut writing = pin!(world.db.record(&record, &findings, &[]));
             for _ in 0..polls {
                 // The database works on a thread of its own, so each poll comes somewhere else in the run.
                 if let Poll::Ready(done) = writing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -54,7 +54,7 @@ async fn abandoned_at_any_point_nothing_is_half_there() {
         );
         seen = now;
     }
-    assert_eq!(world.db.record(&run("last"), &findings("last")).await.unwrap().new, IN_A_RUN as u64);
+    assert_eq!(world.db.record(&run("last"), &findings("last"), &[]).await.unwrap().new, IN_A_RUN as u64);
 }
 
 /// Not a test by itself: what the next one kills. Writes runs until somebody ends it.
@@ -63,7 +63,7 @@ async fn child_that_records() {
     let Ok(folder) = std::env::var("INSYN_REVIEW_TEST_FOLDER") else { return };
     let db = Db::open("sqlite://state.db", folder.as_ref()).await.unwrap();
     for n in 0..2000 {
-        db.record(&run(&format!("r{n:04}")), &findings(&format!("U{n:04}"))).await.unwrap();
+        db.record(&run(&format!("r{n:04}")), &findings(&format!("U{n:04}")), &[]).await.unwrap();
         #[allow(clippy::print_stdout, reason = "how the parent learns that it is acknowledged")]
         {
             println!("\nrecorded r{n:04}");
@@ -96,6 +96,6 @@ async fn killed_at_any_moment_what_was_acknowledged_is_there_whole() {
         let runs = db.runs(None, 1000).await.unwrap().items.len();
         assert!(runs >= acknowledged, "{runs} of {acknowledged}");
         assert_eq!(stored(&db).await, (runs * IN_A_RUN).min(1000));
-        assert_eq!(db.record(&run("after"), &findings("after")).await.unwrap().new, IN_A_RUN as u64);
+        assert_eq!(db.record(&run("after"), &findings("after"), &[]).await.unwrap().new, IN_A_RUN as u64);
     }
 }

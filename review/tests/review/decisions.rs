@@ -21,7 +21,7 @@ async fn desk() -> Desk {
         finding("rule-e2", "U1", "E2", &[1]),
         finding("own", "se1-anna", "E1", &[1]),
     ];
-    world.db.record(&run("r"), &findings).await.unwrap();
+    world.db.record(&run("r"), &findings, &[]).await.unwrap();
     let anna = world.person("anna", Role::Reviewer, &["E1"]).await;
     let bo = world.person("bo", Role::Reviewer, &["E2"]).await;
     let coordinator = world.person("cia", Role::Coordinator, &[]).await;
@@ -146,7 +146,7 @@ async fn what_is_given_to_somebody_is_theirs_to_judge() {
 async fn a_coordinator_keeps_their_hands_off_their_own() {
     let desk = desk().await;
     let db = &desk.world.db;
-    db.record(&run("r2"), &[finding("about-cia", "SE1-CIA", "E1", &[5])]).await.unwrap();
+    db.record(&run("r2"), &[finding("about-cia", "SE1-CIA", "E1", &[5])], &[]).await.unwrap();
     let about = finding("about-cia", "SE1-CIA", "E1", &[5]).finding_id;
     assert_eq!(
         db.assign(&desk.coordinator, &about, &desk.anna.user_id, "").await.unwrap_err().code(),
@@ -159,7 +159,7 @@ async fn a_coordinator_keeps_their_hands_off_their_own() {
 async fn a_persons_other_accounts_are_theirs_too() {
     let desk = desk().await;
     let db = &desk.world.db;
-    db.record(&run("r2"), &[finding("own-too", "ANNAND ", "E1", &[5])]).await.unwrap();
+    db.record(&run("r2"), &[finding("own-too", "ANNAND ", "E1", &[5])], &[]).await.unwrap();
     let own = finding("own-too", "ANNAND ", "E1", &[5]).finding_id;
     let mut like = user("anna", Role::Reviewer, &["E1"]);
     assert!(db.get(&own, &Scope::of(&desk.anna).unwrap()).await.is_ok(), "as long as nobody knows");
@@ -168,4 +168,46 @@ async fn a_persons_other_accounts_are_theirs_too() {
     let anna = db.sign_in("anna", crate::world::PASSWORD, "").await.unwrap().principal;
     assert_eq!(db.get(&own, &Scope::of(&anna).unwrap()).await.unwrap_err().code(), "unknown_finding");
     assert_eq!(db.decide(&anna, &own, Outcome::Authorised, "Jag.").await.unwrap_err().code(), "own_access");
+}
+
+/// Who may judge: what concerns the units or was given by name, never one's own; whom one works for only when a
+/// coordinator chose so. What may not be judged is not seen either.
+#[tokio::test]
+async fn each_way_to_a_finding_is_judged_by_its_own() {
+    let desk = desk().await;
+    let db = &desk.world.db;
+    let led = |rule: &str| {
+        let mut finding = finding(rule, "U-CHEF", "E1", &[1]);
+        finding.evidence["user_leads_unit"] = serde_json::json!(true);
+        finding
+    };
+    let elsewhere = finding("elsewhere", "U1", "E9", &[1]);
+    let given = finding("given", "U1", "E9", &[1]);
+    let given_to_bo = finding("given-to-bo", "U1", "E1", &[1]);
+    let findings =
+        [led("manager"), led("manager-given"), elsewhere.clone(), given.clone(), given_to_bo.clone()];
+    db.record(&run("r2"), &findings, &[]).await.unwrap();
+    for (finding, to) in [(&given, &desk.anna), (&findings[1], &desk.anna), (&given_to_bo, &desk.bo)] {
+        db.assign(&desk.coordinator, &finding.finding_id, &to.user_id, "").await.unwrap();
+    }
+    let own_given = db.assign(&desk.coordinator, &id("own"), &desk.anna.user_id, "").await.unwrap_err();
+    assert_eq!(own_given.code(), "cannot_assign", "their own, not even by name");
+
+    let annas = Scope::of(&desk.anna).unwrap();
+    let listed = db.list(&Filter::default(), &annas, None, 100).await.unwrap().items;
+    for (what, finding_id, expected) in [
+        ("their own unit", id("rule-e1"), "decided"),
+        ("their own unit, though given to another", given_to_bo.finding_id.clone(), "decided"),
+        ("another unit, given by name", given.finding_id.clone(), "decided"),
+        ("neither", elsewhere.finding_id.clone(), "other_unit"),
+        ("their own access", id("own"), "own_access"),
+        ("who leads their unit", findings[0].finding_id.clone(), "own_manager"),
+        ("who leads their unit, given by name", findings[1].finding_id.clone(), "decided"),
+    ] {
+        let may = expected == "decided";
+        assert_eq!(listed.iter().any(|v| v.finding.finding_id == finding_id), may, "{what}: in the list");
+        assert_eq!(db.get(&finding_id, &annas).await.is_ok(), may, "{what}: by its address");
+        let decision = db.decide(&desk.anna, &finding_id, Outcome::Authorised, "Jour.").await;
+        assert_eq!(decision.map_or_else(|e| e.code(), |_| "decided"), expected, "{what}");
+    }
 }

@@ -20,6 +20,7 @@ fn many() -> Vec<Finding> {
             finding.score = u8::try_from(n % 6 * 15).unwrap();
             finding.subject_id = (n % 5 != 0).then(|| format!("S{}", n % 8));
             finding.care_unit_id = finding.care_unit_id.filter(|_| n % 11 != 0);
+            finding.evidence["user_leads_unit"] = json!(n % 13 == 0);
             finding.controller_id = (n % 9 != 0).then(|| format!("N{}", n % 2));
             if n == 41 {
                 "Öppnade 100 % av_allt".clone_into(&mut finding.title_sv);
@@ -59,7 +60,7 @@ type Case = (Filter, Box<dyn Fn(&Finding) -> bool>);
 #[tokio::test]
 async fn filters_leave_what_brute_force_leaves() {
     let world = World::new().await;
-    world.db.record(&run("r"), &many()).await.unwrap();
+    world.db.record(&run("r"), &many(), &[]).await.unwrap();
     let none = Filter::default;
     let cases: Vec<Case> = vec![
         (none(), Box::new(|_| true)),
@@ -125,7 +126,7 @@ async fn filters_leave_what_brute_force_leaves() {
 #[tokio::test]
 async fn each_sees_what_is_theirs() {
     let world = World::new().await;
-    world.db.record(&run("r"), &many()).await.unwrap();
+    world.db.record(&run("r"), &many(), &[]).await.unwrap();
     let mut people = Vec::new();
     for (login, role, units, controllers) in [
         ("dso", Role::Dso, vec![], vec![]),
@@ -183,6 +184,7 @@ fn concern(finding: &Finding) -> insyn_review::Concern<'_> {
         care_unit_id: finding.care_unit_id.as_deref(),
         controller_id: finding.controller_id.as_deref(),
         assigned_to: None,
+        user_leads_unit: finding.evidence["user_leads_unit"] == true,
     }
 }
 
@@ -193,11 +195,11 @@ async fn total(world: &World, person: &Principal) -> Option<u64> {
 #[tokio::test]
 async fn a_page_goes_on_where_the_last_one_ended_though_rows_come_in_between() {
     let world = World::new().await;
-    world.db.record(&run("r"), &many()).await.unwrap();
+    world.db.record(&run("r"), &many(), &[]).await.unwrap();
     let first = world.db.list(&Filter::default(), &Scope::host(), None, 30).await.unwrap();
     let mut top = finding("late", "U500", "E1", &[1]);
     top.score = 100;
-    world.db.record(&run("s"), &[top]).await.unwrap();
+    world.db.record(&run("s"), &[top], &[]).await.unwrap();
     let second =
         world.db.list(&Filter::default(), &Scope::host(), first.next.as_deref(), 1000).await.unwrap();
     let seen = [ids(&first.items), ids(&second.items)].concat();
@@ -221,7 +223,7 @@ async fn the_table_has_the_columns_of_a_finding() {
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     assert_eq!(schema.field_with_name("last_at").unwrap().data_type(), &time);
 
-    db.record(&run("r"), &many()).await.unwrap();
+    db.record(&run("r"), &many(), &[]).await.unwrap();
     let (_, batch) = db.findings_table(&Filter::default(), &Scope::host(), None).await.unwrap();
     let rows = db.list(&Filter::default(), &Scope::host(), None, 1000).await.unwrap().items;
     assert_eq!(batch.num_rows(), rows.len());
@@ -264,7 +266,7 @@ async fn runs_page() {
     for n in 0..7 {
         let mut record = run(&format!("r{n}"));
         record.started_at = START + i64::from(n / 2);
-        world.db.record(&record, &[]).await.unwrap();
+        world.db.record(&record, &[], &[]).await.unwrap();
     }
     let mut seen = Vec::new();
     let mut cursor: Option<String> = None;

@@ -4,6 +4,7 @@
 mod crash;
 mod decisions;
 mod lists;
+mod migrations;
 mod recording;
 mod sign_in;
 mod world;

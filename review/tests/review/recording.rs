@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use insyn_review::{Filter, FindingView, Role, Scope};
+use insyn_review::{Filter, FindingView, HistoryKind, Role, Scope};
 use insyn_rules::{Finding, FindingStatus, FindingStore, Outcome, Recorded};
 use proptest::{collection, prelude::*, test_runner::TestCaseError};
 
-use crate::world::{World, finding, run};
+use crate::world::{DAY, SECOND, START, World, finding, run};
 
 async fn all(world: &World) -> Vec<FindingView> {
     let mut all = world.db.list(&Filter::default(), &Scope::host(), None, 1000).await.unwrap().items;
@@ -18,7 +18,7 @@ async fn all(world: &World) -> Vec<FindingView> {
 }
 
 fn recorded(new: u64, joined: u64, unchanged: u64) -> Recorded {
-    Recorded { new, joined, unchanged }
+    Recorded { new, joined, unchanged, settled: 0 }
 }
 
 #[tokio::test]
@@ -30,7 +30,8 @@ async fn new_joined_unchanged() {
         finding("no-relation", "U1", "E1", &[2]),
     );
     let other = finding("no-relation", "U2", "E1", &[1]);
-    let record = async |id: &str, findings: &[Finding]| world.db.record(&run(id), findings).await.unwrap();
+    let record =
+        async |id: &str, findings: &[Finding]| world.db.record(&run(id), findings, &[]).await.unwrap();
     assert_eq!(record("r1", &[one.clone(), other]).await, recorded(2, 0, 0));
     let before = all(&world).await;
     assert_eq!(
@@ -72,7 +73,7 @@ async fn what_is_decided_stays_decided_and_new_events_follow_it() {
     let anna = world.person("anna", Role::Reviewer, &["E1"]).await;
     let stated = |events: &[u32]| finding("no-relation", "U1", "E1", events);
     let id = stated(&[1]).finding_id;
-    let record = async |events: &[u32]| world.db.record(&run("r"), &[stated(events)]).await.unwrap();
+    let record = async |events: &[u32]| world.db.record(&run("r"), &[stated(events)], &[]).await.unwrap();
     assert_eq!(record(&[1, 2]).await, recorded(1, 0, 0));
     let decided = world.db.decide(&anna, &id, Outcome::Authorised, "Jour den natten.").await.unwrap();
 
@@ -80,7 +81,7 @@ async fn what_is_decided_stays_decided_and_new_events_follow_it() {
     assert_eq!(record(&[2]).await, recorded(0, 0, 1));
     let again = Finding { rule_version: 2, ..stated(&[1, 2]) };
     assert_eq!(
-        world.db.record(&run("r"), &[again]).await.unwrap(),
+        world.db.record(&run("r"), &[again], &[]).await.unwrap(),
         recorded(0, 0, 1),
         "nor does a new version"
     );
@@ -100,6 +101,13 @@ async fn what_is_decided_stays_decided_and_new_events_follow_it() {
         (&["e7".to_owned(), "e8".to_owned()][..], 2)
     );
     assert_eq!((next.finding.status, next.finding.outcome), (FindingStatus::New, Outcome::None));
+    assert_eq!(
+        (next.finding.first_at, next.finding.last_at),
+        (START + 7 * SECOND, START + 8 * SECOND),
+        "the times of its own accesses"
+    );
+    let rows = world.db.get(&next.finding.finding_id, &Scope::host()).await.unwrap().finding.events();
+    assert_eq!(rows.iter().map(|e| e.event_id.as_str()).collect::<Vec<_>>(), ["e7", "e8"]);
 
     world.db.decide(&anna, &next.finding.finding_id, Outcome::CannotTell, "Minns inte.").await.unwrap();
     assert_eq!(record(&[1, 2, 7, 8]).await, recorded(0, 0, 1));
@@ -108,12 +116,98 @@ async fn what_is_decided_stays_decided_and_new_events_follow_it() {
     assert_eq!(chain.iter().map(|v| v.finding.event_count).collect::<Vec<_>>(), [2, 2, 1]);
 }
 
+/// A finding that waits two weeks for what comes late.
+fn waits(user: &str, events: &[u32]) -> Finding {
+    let finding = finding("no-relation", user, "E1", events);
+    Finding { settles_at: Some(finding.last_at + 14 * DAY), ..finding }
+}
+
+#[tokio::test]
+async fn what_came_late_closes_a_finding_and_what_is_withdrawn_opens_another() {
+    let world = World::new().await;
+    let db = &world.db;
+    let stated = waits("U1", &[1, 2]);
+    let id = stated.finding_id.clone();
+    db.record(&run("r1"), std::slice::from_ref(&stated), &[]).await.unwrap();
+    let waiting = db.waiting(START).await.unwrap();
+    assert_eq!(waiting.iter().map(|f| &f.finding_id).collect::<Vec<_>>(), [&id]);
+    assert_eq!(waiting[0].evidence, serde_json::json!({ "parameters": {} }), "no more than is needed");
+
+    let settled = db.record(&run("r2"), &[], std::slice::from_ref(&id)).await.unwrap();
+    assert_eq!(settled, Recorded { settled: 1, ..Recorded::default() });
+    assert_eq!(db.run("r2").await.unwrap().recorded, settled);
+    let view = db.get(&id, &Scope::host()).await.unwrap();
+    assert_eq!((view.finding.status, view.finding.outcome), (FindingStatus::Closed, Outcome::None));
+    assert_eq!((view.settled_at, view.decided_at), (Some(world.now()), None));
+    let last = db.history(&id, &Scope::host()).await.unwrap().pop().unwrap();
+    assert_eq!((last.kind, last.by_user_id, last.by_name.as_str()), (HistoryKind::Settled, None, "r2"));
+    assert!(db.waiting(START).await.unwrap().is_empty());
+    let anna = world.person("anna", Role::Reviewer, &["E1"]).await;
+    let late = db.decide(&anna, &id, Outcome::Suspected, "Ändå.").await.unwrap_err();
+    assert_eq!(late.code(), "already_decided");
+
+    let again = db.record(&run("r3"), std::slice::from_ref(&stated), &[]).await.unwrap();
+    assert_eq!(again, recorded(1, 0, 0), "the relation was taken back");
+    let chain = db.chain(&id, &Scope::host()).await.unwrap();
+    assert_eq!(
+        chain.iter().map(|v| v.finding.status).collect::<Vec<_>>(),
+        [FindingStatus::Closed, FindingStatus::New]
+    );
+    assert_eq!(chain[1].follows.as_deref(), Some(id.as_str()));
+    assert_eq!(chain[1].finding.event_ids, stated.event_ids);
+    assert_eq!(db.record(&run("r4"), &[stated], &[]).await.unwrap(), recorded(0, 0, 1));
+}
+
+#[tokio::test]
+async fn only_what_nobody_has_taken_up_waits_and_only_so_long() {
+    let world = World::new().await;
+    let db = &world.db;
+    let anna = world.person("anna", Role::Reviewer, &["E1"]).await;
+    let coordinator = world.person("cia", Role::Coordinator, &[]).await;
+    let findings: Vec<Finding> = ["NEW", "ASSIGNED", "ASKED", "DECIDED"].map(|user| waits(user, &[1])).into();
+    let ids: Vec<String> = findings.iter().map(|f| f.finding_id.clone()).collect();
+    db.record(&run("r1"), &findings, &[]).await.unwrap();
+    db.record(&run("r1b"), &[finding("own-record", "U9", "E1", &[1])], &[]).await.unwrap();
+    db.assign(&coordinator, &ids[1], &anna.user_id, "").await.unwrap();
+    db.ask(&anna, &ids[2], "Varför?").await.unwrap();
+    db.decide(&anna, &ids[3], Outcome::Authorised, "Jour.").await.unwrap();
+    let waiting = async |at: i64| {
+        let found: BTreeSet<String> = db.waiting(at).await.unwrap().into_iter().map(|f| f.user_id).collect();
+        found.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(waiting(START).await, ["ASSIGNED", "NEW"]);
+    let end = findings[0].settles_at.unwrap();
+    assert_eq!(waiting(end - 1).await.len(), 2);
+    assert!(waiting(end).await.is_empty());
+    // Between the question and the answer somebody can take a finding up: then it is theirs.
+    let report = db.record(&run("r2"), &[], &ids).await.unwrap();
+    assert_eq!(report.settled, 2);
+    for (id, status) in ids.iter().zip([
+        FindingStatus::Closed,
+        FindingStatus::Closed,
+        FindingStatus::Asked,
+        FindingStatus::Decided,
+    ]) {
+        assert_eq!(db.get(id, &Scope::host()).await.unwrap().finding.status, status);
+    }
+}
+
+#[tokio::test]
+async fn many_that_wait_are_all_there() {
+    let world = World::new().await;
+    let findings: Vec<Finding> = (0..1203).map(|n| waits(&format!("U{n}"), &[n])).collect();
+    world.db.record(&run("r"), &findings, &[]).await.unwrap();
+    let waiting: BTreeSet<String> =
+        world.db.waiting(START).await.unwrap().into_iter().map(|f| f.finding_id).collect();
+    assert_eq!(waiting, findings.into_iter().map(|f| f.finding_id).collect());
+}
+
 #[tokio::test]
 async fn a_finding_without_events_is_made_once_and_decided_once() {
     let world = World::new().await;
     let anna = world.person("anna", Role::Reviewer, &["E1"]).await;
     let quiet = finding("source-quiet", "", "E1", &[]);
-    let record = async || world.db.record(&run("r"), std::slice::from_ref(&quiet)).await.unwrap();
+    let record = async || world.db.record(&run("r"), std::slice::from_ref(&quiet), &[]).await.unwrap();
     assert_eq!(record().await, recorded(1, 0, 0));
     assert_eq!(record().await, recorded(0, 0, 1));
     world.db.decide(&anna, &quiet.finding_id, Outcome::CannotTell, "Driftstopp.").await.unwrap();
@@ -127,7 +221,7 @@ async fn two_processes_record_the_same_at_once() {
     let findings: Vec<Finding> =
         (0..60).map(|n| finding("rule", &format!("U{n}"), "E1", &[n, n + 1])).collect();
     let (one, two) = (run("r1"), run("r2"));
-    let (one, two) = tokio::join!(world.db.record(&one, &findings), other.record(&two, &findings));
+    let (one, two) = tokio::join!(world.db.record(&one, &findings, &[]), other.record(&two, &findings, &[]));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!((one.new + two.new, one.unchanged + two.unchanged, one.joined + two.joined), (60, 60, 0));
     assert_eq!(all(&world).await.len(), 60);
@@ -140,8 +234,8 @@ async fn many_events_and_many_findings_go_through_in_one_run() {
     let mut findings: Vec<Finding> =
         (0..1200).map(|n| finding("rule", &format!("U{n}"), "E1", &[n])).collect();
     findings.push(finding("volume", "U1", "E1", &long));
-    assert_eq!(world.db.record(&run("r"), &findings).await.unwrap(), recorded(1201, 0, 0));
-    assert_eq!(world.db.record(&run("s"), &findings).await.unwrap(), recorded(0, 0, 1201));
+    assert_eq!(world.db.record(&run("r"), &findings, &[]).await.unwrap(), recorded(1201, 0, 0));
+    assert_eq!(world.db.record(&run("s"), &findings, &[]).await.unwrap(), recorded(0, 0, 1201));
     let filter = Filter { event: Some("e7".into()), ..Filter::default() };
     assert_eq!(world.db.list(&filter, &Scope::host(), None, 10).await.unwrap().items.len(), 2);
 }
@@ -161,7 +255,7 @@ async fn end_state(runs: &[Vec<(u8, BTreeSet<u32>)>]) -> Vec<Finding> {
                 finding("rule", &format!("U{user}"), "E1", &events.iter().copied().collect::<Vec<_>>())
             })
             .collect();
-        world.db.record(&run(&format!("r{n}")), &findings).await.unwrap();
+        world.db.record(&run(&format!("r{n}")), &findings, &[]).await.unwrap();
     }
     all(&world).await.into_iter().map(|view| view.finding).collect()
 }

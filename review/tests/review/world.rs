@@ -6,11 +6,12 @@ use std::sync::{
 };
 
 use insyn_review::{Db, NewUser, Options, PasswordCost, Principal, Role, TotpSecret};
-use insyn_rules::{Finding, FindingStatus, Level, Outcome, RunRecord, Text, identity};
+use insyn_rules::{Event, Finding, FindingStatus, Level, Outcome, RunRecord, Text, identity};
 use tempfile::TempDir;
 
 pub const SECOND: i64 = 1_000_000;
 pub const MINUTE: i64 = 60 * SECOND;
+pub const DAY: i64 = 24 * 60 * MINUTE;
 pub const START: i64 = 1_790_000_000 * SECOND;
 pub const PASSWORD: &str = "en lång ramsa 7";
 
@@ -104,7 +105,23 @@ pub fn finding(rule: &str, user: &str, unit: &str, events: &[u32]) -> Finding {
         title_en: "No registered care relation".to_owned(),
         reasons,
         created_at: START,
-        evidence: serde_json::json!({ "window": { "name": "2026-09" }, "context": { "staff": [{ "user_id": user }] } }),
+        evidence: serde_json::json!({
+            "window": { "name": "2026-09" }, "parameters": {}, "context": { "staff": [{ "user_id": user }] },
+            "events": events.iter().map(|e| row(*e, unit)).collect::<Vec<_>>(),
+        }),
+    }
+}
+
+/// An access as evidence keeps it: none of its finding's sentences is about it alone.
+fn row(event: u32, unit: &str) -> Event {
+    Event {
+        event_id: format!("e{event}"),
+        source: "journal".to_owned(),
+        occurred_at: START + i64::from(event) * SECOND,
+        activity: Some("Läsa".to_owned()),
+        care_unit_id: Some(unit.to_owned()),
+        level: Level::High,
+        reasons: Vec::new(),
     }
 }
 

@@ -105,3 +105,38 @@ async fn a_failing_case_says_what_was_found_and_expected() {
     assert!(failure.contains("{\"e1\"}") && failure.contains("expected {}"), "{failure}");
     assert!(!report.passed());
 }
+
+fn documentation() -> String {
+    let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+    std::fs::read_to_string(std::path::Path::new(&crate_folder).join("../docs/rules.md")).unwrap()
+}
+
+/// The TOML of the documentation that begins so.
+fn shown(text: &str, begins: &str) -> String {
+    let blocks = text.split("```toml\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let mut blocks = blocks.filter(|block| block.starts_with(begins));
+    blocks.next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_rule_of_the_documentation_is_one() {
+    let text = documentation();
+    let rule = shown(&text, "id = \"night-reads\"");
+    let pack = Pack::of(vec![
+        ("night-reads.toml".to_owned(), rule.clone()),
+        ("no-care-relation.toml".to_owned(), world::pack_file("no-care-relation")),
+        ("ours.toml".to_owned(), shown(&text, "override")),
+    ]);
+    let problems = insyn_rules::check(&pack).await;
+    assert!(problems.is_empty(), "{problems:#?}");
+    let report = insyn_rules::test(&pack.only(|rule| rule.id == "night-reads")).await;
+    assert!(report.passed(), "{:#?}", report.rules);
+    assert_eq!(report.rules[0].cases.len(), 2);
+    // Every key that a rule file can have is shown.
+    let known = Pack::of(vec![("x.toml".to_owned(), format!("zzz = 1\n{rule}"))]);
+    let keys = known.problems()[0].what.clone();
+    for key in keys.split('`').skip(3).step_by(2).filter(|key| *key != "zzz") {
+        let line = |line: &str| line.starts_with(&format!("{key} =")) || line.starts_with(&format!("[{key}"));
+        assert!(rule.lines().any(line) || rule.contains(&format!("[[{key}]]")), "{key} is not shown: {keys}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What a run promises: identity over any cut, nothing judged without its context, one rule's error its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,10 +48,12 @@ async fn the_same_data_give_the_same_findings_however_they_are_cut() {
         // Other order of rows, and many slices.
         let mut shuffled = world.events.clone();
         shuffled.reverse();
-        let tiny = Limits { slice_rows: 40, ..Limits::default() };
         let (other, context) = (world.source_of(&shuffled), ContextState::default());
-        let (_, sliced) = evaluate(&pack, &other, ZONE, Window::default(), &context, tiny).await.unwrap();
-        assert_eq!(by_id(sliced), whole, "seed {seed}, slices");
+        for slice_rows in [40, 7] {
+            let tiny = Limits { slice_rows, ..Limits::default() };
+            let (_, sliced) = evaluate(&pack, &other, ZONE, Window::default(), &context, tiny).await.unwrap();
+            assert_eq!(by_id(sliced), whole, "seed {seed}, slices of {slice_rows}");
+        }
         // Runs that cut days and weeks, one of them over the hour that comes twice.
         let cuts = [
             "2026-10-01T00:00:00Z",
@@ -279,6 +282,7 @@ async fn a_finding_keeps_what_it_rested_on_and_counts_ids_once_a_source() {
         event.seq = i32::try_from(seq).unwrap();
     }
     events[2].source = "portal".into();
+    events[3].activity = Some("Utskrift".into());
     let staff = rows(
         "staff",
         &[
@@ -298,6 +302,22 @@ async fn a_finding_keeps_what_it_rested_on_and_counts_ids_once_a_source() {
     assert_eq!((findings.len(), finding.event_count), (1, 3));
     assert_eq!(finding.event_ids, ["e1", "e1", "e4"]);
     assert_eq!(finding.evidence["sources"]["journal"], 2);
+    let events = finding.events();
+    let shown: Vec<_> = events
+        .iter()
+        .map(|e| (e.event_id.as_str(), e.source.as_str(), e.occurred_at, e.care_unit_id.as_deref().unwrap()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("e1", "journal", start, "A"),
+            ("e1", "portal", start + 2 * world::HOUR, "B"),
+            ("e4", "journal", start + 3 * world::HOUR, "B")
+        ]
+    );
+    assert_eq!(events[2].activity.as_deref(), Some("Utskrift"));
+    assert_eq!(finding.evidence["events"][2]["occurred_at"], "2026-03-04T11:00:00Z");
+    assert_eq!(finding.evidence["user_leads_unit"], false);
     assert_eq!(finding.evidence["context"]["staff"].as_array().unwrap().len(), 1);
     assert_eq!(finding.evidence["context"]["staff"][0]["name"], "Anna Ek");
     assert!(finding.evidence["context"]["staff"][0].get("person_key").is_none());
@@ -344,27 +364,46 @@ async fn an_absence_waits_until_its_source_is_read_past_it() {
     assert_eq!(findings[0].settles_at, Some(start + DAY));
 }
 
-struct Kept(std::sync::Mutex<Vec<String>>);
+/// A store in memory: what was found, and what was settled.
+#[derive(Default)]
+struct Kept(Mutex<(BTreeMap<String, Finding>, Vec<String>)>);
 
 #[async_trait]
 impl FindingStore for Kept {
-    async fn record(&self, _: &RunRecord, findings: &[Finding]) -> Result<Recorded, StoreError> {
+    async fn waiting(&self, now: i64) -> Result<Vec<Finding>, StoreError> {
+        let kept = self.0.lock().unwrap();
+        let open = kept.0.values().filter(|f| !kept.1.contains(&f.finding_id));
+        Ok(open.filter(|f| f.settles_at.is_some_and(|at| at > now)).cloned().collect())
+    }
+
+    async fn record(
+        &self,
+        _: &RunRecord,
+        findings: &[Finding],
+        settled: &[String],
+    ) -> Result<Recorded, StoreError> {
         let mut kept = self.0.lock().unwrap();
-        let new = findings.iter().filter(|f| !kept.contains(&f.finding_id)).count() as u64;
-        kept.extend(findings.iter().map(|f| f.finding_id.clone()));
-        Ok(Recorded { new, joined: 0, unchanged: findings.len() as u64 - new })
+        let mut recorded = Recorded { settled: settled.len() as u64, ..Recorded::default() };
+        kept.1.extend(settled.iter().cloned());
+        for finding in findings {
+            match kept.0.insert(finding.finding_id.clone(), finding.clone()) {
+                None => recorded.new += 1,
+                Some(_) => recorded.unchanged += 1,
+            }
+        }
+        Ok(recorded)
     }
 }
 
 #[tokio::test]
 async fn running_again_adds_nothing() {
     let pack = Pack::builtin().unwrap().only(|r| r.id == "own-record");
-    let store: &dyn FindingStore = &Kept(std::sync::Mutex::default());
+    let store: &dyn FindingStore = &Kept::default();
     let source = world::random(5, 60).source();
     let first = run(&pack, &source, Window::default()).await;
     let second = run(&pack, &source, Window::default()).await;
-    let first = store.record(&first.0, &first.1).await.unwrap();
-    let second = store.record(&second.0, &second.1).await.unwrap();
+    let first = store.record(&first.0, &first.1, &[]).await.unwrap();
+    let second = store.record(&second.0, &second.1, &[]).await.unwrap();
     assert!(first.new > 0);
     assert_eq!((second.new, second.unchanged), (0, first.new));
 }
@@ -406,7 +445,7 @@ async fn a_run_over_a_real_lake_stores_what_it_finds() {
     context::load(&lake, &context, ZONE).await.unwrap();
     let session = Session::open(&lake, ZONE, Scope::All).await.unwrap();
     let organisation = Organisation { id: "O".into(), name: "Exempel".into(), timezone: ZONE };
-    let (pack, store) = (Pack::builtin().unwrap(), Kept(std::sync::Mutex::default()));
+    let (pack, store) = (Pack::builtin().unwrap(), Kept::default());
     let running = insyn_rules::run(&pack, &session, &organisation, Window::default(), Some(&store));
     // A server awaits it from any thread.
     let report = may_move_between_threads(running).await.unwrap();
@@ -427,6 +466,139 @@ async fn a_run_over_a_real_lake_stores_what_it_finds() {
             .unwrap();
     assert!(dry.recorded.is_none());
     assert!(dry.findings.is_empty(), "only looks in the period count: {:?}", dry.findings);
+}
+
+/// A lake with one look by U1 of unit A at P1 an hour ago, and context tables that can be loaded anew.
+struct Clinic {
+    dir: tempfile::TempDir,
+    lake: Lake,
+    start: i64,
+}
+
+const NOT_P1: &str = "P9,A,,visit,2020-01-01,\n";
+
+impl Clinic {
+    async fn open() -> Clinic {
+        let dir = tempfile::tempdir().unwrap();
+        let lake = Lake::open("lake", dir.path()).await.unwrap();
+        let start = chrono::Utc::now().timestamp_micros() - world::HOUR;
+        let commit = SourceCommit {
+            source: "journal".into(),
+            sequence: 1,
+            events: vec![access(1, start, "U1", Some("A"), "P1"), access(2, start, "U1", Some("A"), "P2")],
+            quarantine: Vec::new(),
+            gaps: Vec::new(),
+            state: String::new(),
+        };
+        lake.commit(commit).await.unwrap();
+        std::fs::create_dir(dir.path().join("context")).unwrap();
+        Clinic { dir, lake, start }
+    }
+
+    /// Loads these relations, and runs `no-care-relation` into the store.
+    async fn judge(&self, relations: &str, pack: &Pack, store: &Kept) -> insyn_rules::RunReport {
+        let context = self.dir.path().join("context");
+        let header = "subject_id,care_unit_id,user_id,kind,valid_from,valid_to\n";
+        std::fs::write(context.join("care_relations.csv"), format!("{header}{relations}")).unwrap();
+        context::load(&self.lake, &context, ZONE).await.unwrap();
+        let session = Session::open(&self.lake, ZONE, Scope::All).await.unwrap();
+        let organisation = Organisation { id: "O".into(), name: "Exempel".into(), timezone: ZONE };
+        insyn_rules::run(pack, &session, &organisation, Window::default(), Some(store)).await.unwrap()
+    }
+}
+
+fn no_care_relation() -> Pack {
+    Pack::builtin().unwrap().only(|r| r.id == "no-care-relation")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relation_that_comes_late_settles_what_it_explains_and_nothing_else() {
+    let (clinic, pack, store) = (Clinic::open().await, no_care_relation(), Kept::default());
+    let first = clinic.judge(NOT_P1, &pack, &store).await;
+    assert_eq!(first.recorded.unwrap(), Recorded { new: 2, ..Recorded::default() });
+    let wait = first.findings[0].settles_at.unwrap() - clinic.start;
+    assert_eq!(wait, 14 * DAY);
+
+    let again = clinic.judge(NOT_P1, &pack, &store).await;
+    assert_eq!(again.recorded.unwrap(), Recorded { unchanged: 2, ..Recorded::default() });
+
+    let late = format!("{NOT_P1}P1,A,,booking,2020-01-01,\n");
+    let settled = clinic.judge(&late, &pack, &store).await;
+    assert_eq!(settled.recorded.unwrap(), Recorded { unchanged: 1, settled: 1, ..Recorded::default() });
+    assert_eq!(settled.record.rules[0].settled, 1);
+    let of_p1 = first.findings.iter().find(|f| f.subject_id.as_deref() == Some("P1")).unwrap();
+    assert_eq!(store.0.lock().unwrap().1, std::slice::from_ref(&of_p1.finding_id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_explains_nothing_settles_nothing() {
+    let clinic = Clinic::open().await;
+    let store = Kept::default();
+    clinic.judge(NOT_P1, &no_care_relation(), &store).await;
+    // The unit's relations are gone, the whole table is gone, or the rule is another one than then.
+    let other_version = {
+        let text = world::pack_file("no-care-relation");
+        let text = text.replacen("version = 1", "version = 99", 1);
+        Pack::of(vec![("no-care-relation.toml".into(), text)])
+    };
+    let mut other_parameters = no_care_relation();
+    let days = insyn_rules::ParamValue::Duration(insyn_rules::Duration::parse("15 days").unwrap());
+    other_parameters.set("no-care-relation", "before", days).unwrap();
+    let explained = format!("{NOT_P1}P1,A,,visit,2020-01-01,\nP2,A,,visit,2020-01-01,\n");
+    for (relations, pack) in [
+        ("P9,B,,visit,2020-01-01,\n", no_care_relation()),
+        ("", no_care_relation()),
+        (explained.as_str(), other_version),
+        (explained.as_str(), other_parameters),
+    ] {
+        let report = clinic.judge(relations, &pack, &store).await;
+        assert_eq!(report.recorded.unwrap().settled, 0, "{relations} {:#?}", report.record.rules);
+    }
+    assert!(store.0.lock().unwrap().1.is_empty());
+    let report = clinic.judge(&explained, &no_care_relation(), &store).await;
+    assert_eq!(report.recorded.unwrap().settled, 2, "and then it does: {:#?}", report.record.rules);
+}
+
+#[tokio::test]
+async fn a_level_that_the_organisation_sets_is_that_of_the_findings() {
+    let dir = tempfile::tempdir().unwrap();
+    for rule in ["no-care-relation", "colleague", "protected-identity", "after-employment"] {
+        let text = format!("override = \"{rule}\"\nlevel = \"informational\"\n");
+        std::fs::write(dir.path().join(format!("{rule}.toml")), text).unwrap();
+    }
+    let source = world::random(2026, 160).source();
+    let (_, ours) = run(&Pack::builtin().unwrap(), &source, Window::default()).await;
+    let (_, theirs) = run(&Pack::load(dir.path()).unwrap(), &source, Window::default()).await;
+    for rule in ["no-care-relation", "protected-identity", "after-employment"] {
+        let highest = |findings: &[Finding]| {
+            findings.iter().filter(|f| f.rule_id == rule).map(|f| f.level).max().unwrap()
+        };
+        assert!(highest(&ours) > Level::Low, "{rule}");
+        assert_eq!(highest(&theirs), Level::Informational, "{rule}");
+    }
+}
+
+#[tokio::test]
+async fn who_leads_the_unit_is_told() {
+    let pack = no_care_relation();
+    let monday = at("2026-03-02T09:00:00+01:00");
+    let events = [(1, "U1"), (2, "U2"), (3, "U3")].map(|(n, user)| access(n, monday, user, Some("A"), "P1"));
+    let relations =
+        rows("care_relations", &[vec![("subject_id", Cell::from("P9")), ("care_unit_id", Cell::from("A"))]]);
+    let unit = |id: &str, parent: Option<&str>, manager: &str| {
+        let mut row = vec![("care_unit_id", Cell::from(id)), ("manager_user_id", Cell::from(manager))];
+        row.extend(parent.map(|parent| ("parent_unit_id", Cell::from(parent))));
+        row
+    };
+    let units =
+        rows("units", &[unit("A", Some("TOP"), "U1"), unit("TOP", None, "U2"), unit("B", Some("A"), "U3")]);
+    let source = source(&events, &[("care_relations", relations), ("units", units)]);
+    let (_, findings) = run(&pack, &source, Window::default()).await;
+    let led: BTreeMap<&str, bool> = findings
+        .iter()
+        .map(|f| (f.user_id.as_str(), f.evidence["user_leads_unit"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(led, BTreeMap::from([("U1", true), ("U2", true), ("U3", false)]));
 }
 
 fn may_move_between_threads<F: Future + Send>(future: F) -> F {

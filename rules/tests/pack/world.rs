@@ -17,10 +17,13 @@ pub const DAY: i64 = 24 * HOUR;
 
 /// The text of a rule of the pack, to be broken.
 pub fn own_record() -> String {
-    std::fs::read_to_string(
-        std::path::Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("pack/own-record.toml"),
-    )
-    .unwrap()
+    pack_file("own-record")
+}
+
+/// The text of any rule of the pack.
+pub fn pack_file(rule: &str) -> String {
+    let pack = std::path::Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("pack");
+    std::fs::read_to_string(pack.join(format!("{rule}.toml"))).unwrap()
 }
 
 pub fn at(text: &str) -> i64 {

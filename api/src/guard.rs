@@ -106,7 +106,7 @@ fn admit(route: RouteInfo, caller: Option<&Caller>, request: &Request) -> Result
 }
 
 /// By token, else by session. A token that does not hold is refused even where nobody needs one: the sender is mistaken.
-async fn identify(
+pub(crate) async fn identify(
     app: &App,
     headers: &HeaderMap,
     address: Option<IpAddr>,

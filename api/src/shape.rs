@@ -3,7 +3,7 @@
 use axum::{
     body::{Body, to_bytes},
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -25,6 +25,11 @@ pub(crate) async fn shape(State(app): State<App>, mut request: Request, next: Ne
     let path = request.uri().path().to_owned();
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let for_people = !guard::is_api(&path) && wants_page(request.headers());
+    let asked = Asked {
+        headers: request.headers().clone(),
+        // An address that only takes forms shows nothing in another language.
+        uri: if request.method().is_safe() { request.uri().clone() } else { Uri::from_static("/") },
+    };
     request.extensions_mut().insert(lang);
     let address = Address(request.uri().clone());
     request.extensions_mut().insert(address);
@@ -32,7 +37,7 @@ pub(crate) async fn shape(State(app): State<App>, mut request: Request, next: Ne
     let mut response = next.run(request).await;
     app.counters().answered(matched.as_deref().unwrap_or("other"), response.status());
     if response.status().is_client_error() || response.status().is_server_error() {
-        response = shaped(&app, lang, for_people, response).await;
+        response = shaped(&app, lang, for_people.then_some(asked), response).await;
     }
     let headers = response.headers_mut();
     for (name, value) in [
@@ -63,7 +68,7 @@ pub(crate) async fn shape(State(app): State<App>, mut request: Request, next: Ne
 
 /// The address that was asked for, for links to the other language.
 #[derive(Clone)]
-pub(crate) struct Address(pub(crate) axum::http::Uri);
+pub(crate) struct Address(pub(crate) Uri);
 
 /// True for browsers and for whoever does not say what they want.
 fn wants_page(headers: &HeaderMap) -> bool {
@@ -71,7 +76,13 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accept.contains("text/html") || accept.contains("*/*")
 }
 
-async fn shaped(app: &App, lang: Lang, for_people: bool, response: Response) -> Response {
+/// What a page of error needs of the request.
+struct Asked {
+    headers: HeaderMap,
+    uri: Uri,
+}
+
+async fn shaped(app: &App, lang: Lang, page: Option<Asked>, response: Response) -> Response {
     let is_page = content_type(&response).starts_with("text/html");
     if is_page {
         return response;
@@ -81,7 +92,9 @@ async fn shaped(app: &App, lang: Lang, for_people: bool, response: Response) -> 
         None if content_type(&response) == problem::MEDIA_TYPE => return response,
         None => from_plain(response).await,
     };
-    if for_people { pages::error::page(app, lang, &problem) } else { problem.into_response() }
+    let Some(Asked { headers, uri }) = page else { return problem.into_response() };
+    let caller = guard::identify(app, &headers, None).await.ok().flatten();
+    pages::error::page(app, &pages::Visitor { lang, caller, uri }, &problem)
 }
 
 /// What some layer or extractor of axum answered in plain text.

@@ -20,5 +20,6 @@ pub mod provider;
 pub mod session;
 mod store;
 pub mod trace;
+pub mod worker;
 
 pub use insyn_event as event;

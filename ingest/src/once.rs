@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use insyn_engine::config::Organisation;
 use insyn_engine::lake::Lake;
+use insyn_engine::worker::Worker;
 use insyn_formats::{FormatConfig, FormatName};
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher};
 use serde::Serialize;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::error::IngestError;
 use crate::reader::{SETTLES, SourceReader, Turn};
@@ -297,42 +298,15 @@ impl SourceReport {
     }
 }
 
-/// Reads on where blocking hurts nobody.
+/// Reads on where blocking hurts nobody: on the one thread that reads logs.
 async fn take_turn(mut reader: SourceReader) -> Result<(SourceReader, Turn), IngestError> {
-    let (give, taken) = oneshot::channel();
-    let job = Box::new(move || {
+    static READER: Worker = Worker::named("insyn-read");
+    let turn = move || {
         let turn = reader.turn();
-        // Whoever asked may have gone; then nothing of this turn counts.
-        let _ = give.send((reader, turn));
-    });
-    let cut = || IngestError::Cut("the reading thread has ended".to_owned());
-    reading_thread().send(job).map_err(|_| cut())?;
-    let (reader, turn) = taken.await.map_err(|_| cut())?;
+        (reader, turn)
+    };
+    let (reader, turn) = READER.run(turn).await.map_err(|gone| IngestError::Cut(gone.to_string()))?;
     Ok((reader, turn?))
-}
-
-type Job = Box<dyn FnOnce() + Send>;
-
-/// The one thread that reads logs. Every thread that once held a batch keeps memory for another one: taking turns over a
-/// pool of them, a process came to hold many times what it used.
-fn reading_thread() -> mpsc::Sender<Job> {
-    static THREAD: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
-    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
-    thread
-        .get_or_insert_with(|| {
-            let (jobs, waiting) = mpsc::channel::<Job>();
-            let read = move || {
-                for job in waiting {
-                    // A fault in one source's turn ends that turn, not the reading of others.
-                    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-                }
-            };
-            if let Err(error) = std::thread::Builder::new().name("insyn-read".to_owned()).spawn(read) {
-                tracing::error!("no thread to read with: {error}");
-            }
-            jobs
-        })
-        .clone()
 }
 
 /// Insyn's own log, read like any other.

@@ -1,13 +1,10 @@
 //! Errors as a page.
 
 use askama::Template;
-use axum::{
-    http::{StatusCode, Uri},
-    response::Response,
-};
+use axum::{http::StatusCode, response::Response};
 
 use super::{Page, Visitor, html_with};
-use crate::{app::App, lang::Lang, problem::Problem};
+use crate::{app::App, problem::Problem};
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -20,8 +17,8 @@ struct ErrorPage {
 }
 
 /// Says in the reader's language what went wrong; the code is the one that programs get.
-pub(crate) fn page(app: &App, lang: Lang, problem: &Problem) -> Response {
-    let t = lang.texts();
+pub(crate) fn page(app: &App, visitor: &Visitor, problem: &Problem) -> Response {
+    let t = visitor.lang.texts();
     let heading = match problem.status {
         StatusCode::UNAUTHORIZED => t.error_unauthenticated,
         StatusCode::FORBIDDEN => t.error_forbidden,
@@ -47,8 +44,7 @@ pub(crate) fn page(app: &App, lang: Lang, problem: &Problem) -> Response {
         _ if problem.status == StatusCode::NOT_FOUND => t.detail_not_found.to_owned(),
         _ => problem.detail.clone(),
     };
-    let visitor = Visitor { lang, caller: None, uri: Uri::from_static("/") };
-    let page = Page::new(app, &visitor, heading);
+    let page = Page::new(app, visitor, heading);
     html_with(
         problem.status,
         &ErrorPage { page, status: problem.status.as_u16(), code: problem.code, heading, detail },

@@ -55,6 +55,18 @@ async fn every_page_speaks_both_languages_and_keeps_to_plain_html() {
 }
 
 #[tokio::test]
+async fn a_page_of_error_keeps_the_way_on_for_whoever_is_signed_in() {
+    let house = house().await;
+    for (who, knows) in [("dso", true), ("nobody", false)] {
+        let request = Request::builder().uri("/nowhere").header(header::ACCEPT, "text/html");
+        let answer = house.ask(who, request, "").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert_eq!(answer.text().contains("href=\"/findings\""), knows, "{who}");
+        assert!(answer.text().contains("/nowhere?lang=en"), "{who} may change the language");
+    }
+}
+
+#[tokio::test]
 async fn the_choice_of_language_is_remembered() {
     let house = house().await;
     let answer = house.get("nobody", "/sign-in?lang=en").await;

@@ -19,6 +19,7 @@ use super::log::{Decision, TableLog, TableState};
 use super::segment::{segment, year_of};
 use super::source::{ORDINALS, Ordinals, SourceState, app_id, domain, is_dead};
 use super::types::{Committed, LakeFile, SourceCommit, Table};
+use crate::worker::Worker;
 
 /// A file that lies in its place but is in no commit yet.
 struct Put {
@@ -48,7 +49,7 @@ pub(super) async fn commit(
 /// A batch whose side tables are committed: it does not count yet.
 pub(super) struct Started {
     addition: Addition,
-    events: Vec<AccessEvent>,
+    years: BTreeMap<i32, Vec<AccessEvent>>,
 }
 
 /// Commits what goes before `access_events`.
@@ -69,27 +70,28 @@ pub(super) async fn start(logs: &Logs<'_>, writer: &str, batch: SourceCommit) ->
         source,
         sequence,
     };
+    let years = encoding(Table::AccessEvents, move || Ok(by_year(events))).await?;
     let encoded = match quarantine.is_empty() {
         true => None,
-        false => Some(blocking(Table::Quarantine, move || encode::quarantine(&quarantine, sequence)).await?),
+        false => Some(encoding(Table::Quarantine, move || encode::quarantine(&quarantine, sequence)).await?),
     };
     let file = commit_side(logs.quarantine, &known, &addition.source, sequence, encoded).await?;
     addition.side_files.extend(file);
     crash_at("after-quarantine-commit");
     let encoded = match gaps.is_empty() {
         true => None,
-        false => Some(blocking(Table::Gaps, move || encode::gaps(&gaps, sequence)).await?),
+        false => Some(encoding(Table::Gaps, move || encode::gaps(&gaps, sequence)).await?),
     };
     let file = commit_side(logs.gaps, &known, &addition.source, sequence, encoded).await?;
     addition.side_files.extend(file);
     crash_at("after-gaps-commit");
-    Ok(Started { addition, events })
+    Ok(Started { addition, years })
 }
 
 /// Makes it count.
 pub(super) async fn finish(logs: &Logs<'_>, started: Started) -> Result<Committed, LakeError> {
-    let Started { addition, events } = started;
-    match commit_events(logs.events, &addition, by_year(events)).await {
+    let Started { addition, years } = started;
+    match commit_events(logs.events, &addition, years).await {
         Ok(committed) => Ok(committed),
         Err(Failure::Known(error)) => {
             // Nothing of this attempt may ever count, however far another writer has gone on; and whoever tries
@@ -189,7 +191,7 @@ async fn put_events(
             row.year.clone_from(&name);
         }
         let (encoded, rows) =
-            blocking(Table::AccessEvents, move || encode::events(&rows).map(|encoded| (encoded, rows)))
+            encoding(Table::AccessEvents, move || encode::events(&rows).map(|encoded| (encoded, rows)))
                 .await?;
         let path = format!("year={name}/{segment:016x}-{}.parquet", uuid::Uuid::new_v4().simple());
         let add = add_of(path, Some(name), &encoded);
@@ -368,9 +370,11 @@ fn year_name(year: i32) -> String {
     format!("{year:04}")
 }
 
-async fn blocking<T: Send + 'static>(
+/// Work on many rows, on the one thread for it.
+async fn encoding<T: Send + 'static>(
     table: Table,
     work: impl FnOnce() -> Result<T, LakeError> + Send + 'static,
 ) -> Result<T, LakeError> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| LakeError::encode(table, e))?
+    static ENCODER: Worker = Worker::named("insyn-encode");
+    ENCODER.run(work).await.map_err(|e| LakeError::encode(table, e))?
 }

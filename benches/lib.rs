@@ -44,7 +44,8 @@ pub fn run(command: &mut Command) -> Took {
 }
 
 /// The most that a process has had resident, in MiB.
-fn high_water(pid: u32) -> u64 {
+#[must_use]
+pub fn high_water(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());

@@ -314,5 +314,8 @@ pub enum TokenAction {
         /// The role that it acts in.
         #[arg(long)]
         role: String,
+        /// For the role `service`: what it may do, separated by commas, as `send_logs`.
+        #[arg(long, value_delimiter = ',', value_name = "ACTIONS")]
+        allow: Vec<String>,
     },
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use insyn_api::ApiConfig;
 use insyn_engine::config::{ContextConfig, LakeConfig, Organisation};
 use insyn_ingest::SourceConfig;
+use insyn_receive::syslog::SyslogConfig;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -21,6 +22,8 @@ pub struct Config {
     pub context: ContextConfig,
     pub spool: SpoolConfig,
     api: ApiConfig,
+    /// Where syslog is received.
+    pub syslog: SyslogConfig,
     pub rules: RulesSection,
     pub commands: CommandsSection,
     pub sources: Vec<SourceConfig>,
@@ -123,16 +126,21 @@ impl Config {
         let document = Document { file, text: &text };
         let table = DeTable::parse(&text).map_err(|error| document.syntax(&error))?.into_inner();
         document.unknown_sections(&table)?;
+        let spool: SpoolConfig = document.or_default(&table, "spool", "")?;
+        let received = base.join(&spool.dir);
+        let syslog: SyslogConfig = document.or_default(&table, "syslog", "")?;
+        let sources = document.sources(&table)?;
         Ok(Config {
             organisation: document.required(&table, "organisation")?,
             lake: document.or_default(&table, "lake", "url = \"./lake\"")?,
             state: document.or_default(&table, "state", "")?,
             context: document.or_default(&table, "context", "dir = \"context\"")?,
-            spool: document.or_default(&table, "spool", "")?,
+            spool,
             api: document.or_default(&table, "api", "")?,
             rules: document.or_default(&table, "rules", "")?,
             commands: document.or_default(&table, "commands", "")?,
-            sources: document.sources(&table)?,
+            syslog: syslog.below(&base),
+            sources: sources.into_iter().map(|source| source.receiving_in(&received)).collect(),
             base,
             file: file.to_owned(),
         })
@@ -141,7 +149,7 @@ impl Config {
     /// `[api]`: where `serve` listens, with the paths of its keys made absolute.
     pub fn api(&self) -> ApiConfig {
         let mut api = self.api.clone();
-        for path in [&mut api.tls_cert, &mut api.tls_key].into_iter().flatten() {
+        for path in [&mut api.tls_cert, &mut api.tls_key, &mut api.tls_client_ca].into_iter().flatten() {
             *path = self.base.join(&*path);
         }
         api
@@ -159,7 +167,7 @@ impl Config {
 }
 
 const SECTIONS: &[&str] =
-    &["organisation", "lake", "state", "context", "spool", "api", "rules", "commands", "source"];
+    &["organisation", "lake", "state", "context", "spool", "api", "syslog", "rules", "commands", "source"];
 
 struct Document<'a> {
     file: &'a Path,
@@ -226,6 +234,9 @@ impl Document<'_> {
                 return Err(self.key(self.span_of(item, &fault.key), &format!("source.{}", fault.key), what));
             }
             sources.push(source);
+            if let Err(error) = insyn_receive::check(&sources) {
+                return Err(self.key(self.span_of(item, "sender"), "source.sender", error.to_string()));
+            }
         }
         Ok(sources)
     }

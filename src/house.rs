@@ -9,6 +9,7 @@ use insyn_engine::lake::Lake;
 use insyn_engine::session::{Scope, Session};
 use insyn_ingest::Ingest;
 use insyn_ingest::spool::{Look, OwnLog};
+use insyn_receive::Receivers;
 use insyn_review::Db;
 use insyn_rules::Pack;
 
@@ -34,6 +35,13 @@ impl House {
         let config = &self.config;
         let spool = config.path(&config.spool.dir);
         Ok(Ingest::open(self.lake.clone(), &config.organisation, &config.sources, &config.base, &spool)?)
+    }
+
+    /// Where others hand in records.
+    pub fn receivers(&self) -> anyhow::Result<Receivers> {
+        let config = &self.config;
+        let spool = config.path(&config.spool.dir);
+        Ok(Receivers::open(&config.sources, config.organisation.timezone, &spool)?)
     }
 
     /// A session over what is stored now; Insyn's own looks are left out of `access_events` unless asked for.

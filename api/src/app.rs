@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use chrono_tz::Tz;
 use insyn_engine::{config::Organisation, lake::Lake};
 use insyn_ingest::{SourceConfig, spool::OwnLog};
+use insyn_receive::Receivers;
 use insyn_review::Db;
 use insyn_rules::Pack;
 
@@ -24,6 +25,8 @@ pub struct AppParts {
     pub sources: Vec<SourceConfig>,
     /// The folder of `insyn.toml`, to which relative paths of sources belong.
     pub base: PathBuf,
+    /// Where others hand in records.
+    pub receivers: Receivers,
     /// Where each look at personal data is written.
     pub own: OwnLog,
     /// In the demo: the accounts that the sign-in page shows. Empty otherwise.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::Ordering},
 };
 
 use axum::{
@@ -11,6 +11,8 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+
+use insyn_receive::Counted;
 
 use crate::{app::App, problem::Problem, rest};
 
@@ -82,7 +84,34 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
             }
         }
     }
+    received(&app, &mut text);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+fn received(app: &App, text: &mut String) {
+    let counted = app.receivers.counted();
+    for (name, help, value) in [
+        ("stored", "Records received and on disk.", (|c| c.stored) as fn(&Counted) -> u64),
+        ("refused", "Records received that go to quarantine.", |c| c.refused),
+    ] {
+        let name = format!("insyn_received_{name}_total");
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+        for one in &counted {
+            let (source, sender) = (escaped(&one.source), escaped(&one.sender));
+            let _ = writeln!(text, "{name}{{source=\"{source}\",sender=\"{sender}\"}} {}", value(one));
+        }
+    }
+    let datagrams = app.receivers.datagrams();
+    let _ = writeln!(
+        text,
+        "# HELP insyn_syslog_datagrams_lost_total Datagrams that became no record.\n# TYPE insyn_syslog_datagrams_lost_total counter"
+    );
+    for (why, count) in
+        [("unknown_sender", &datagrams.unknown), ("kernel", &datagrams.dropped), ("disk", &datagrams.lost)]
+    {
+        let count = count.load(Ordering::Relaxed);
+        let _ = writeln!(text, "insyn_syslog_datagrams_lost_total{{why=\"{why}\"}} {count}");
+    }
 }
 
 fn escaped(label: &str) -> String {

@@ -11,6 +11,7 @@ mod app;
 mod assets;
 mod cursor;
 mod forms;
+mod gate;
 mod guard;
 mod handles;
 mod health;

@@ -33,6 +33,7 @@ use crate::{health, problem::Problem, rest};
         (name = "findings", description = "What rules pointed out, and what people judged."),
         (name = "rules", description = "The pack, and what ran."),
         (name = "sources", description = "The logs."),
+        (name = "receiving", description = "Where systems hand in their logs: by a token of the role `service` that may `send_logs`, or by certificate."),
         (name = "sql", description = "Free questions, read-only."),
         (name = "health", description = "For those who run the system: from the machine itself, or by token."),
     ),
@@ -54,7 +55,14 @@ impl Modify for Sign {
 /// This document.
 #[utoipa::path(get, path = "/api/openapi.json", tag = "health", responses((status = 200, description = "OpenAPI 3.1")))]
 pub(crate) async fn document() -> impl IntoResponse {
-    Json(Document::openapi())
+    Json(whole())
+}
+
+/// With the addresses where records are received.
+fn whole() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    document.merge(insyn_receive::OpenApi::document());
+    document
 }
 
 #[cfg(test)]
@@ -67,7 +75,7 @@ mod tests {
 
     #[test]
     fn every_route_for_programs_is_in_the_document_and_the_other_way_round() {
-        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let document = serde_json::to_value(whole()).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let mut described = BTreeSet::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
@@ -82,6 +90,8 @@ mod tests {
             .filter(|route| guard::is_api(route.path))
             .map(|route| (route.method.to_owned(), route.path.to_owned()))
             .collect();
-        assert_eq!(described, routed);
+        let received = ["/fhir", "/fhir/AuditEvent", "/rivta/storelog/1", "/rivta/storelog/2"];
+        let received = received.map(|path| ("POST".to_owned(), path.to_owned()));
+        assert_eq!(described, routed.into_iter().chain(received).collect());
     }
 }

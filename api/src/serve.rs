@@ -4,13 +4,25 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
 use axum::Router;
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum_server::{
+    Handle,
+    accept::Accept,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
+use insyn_receive::{
+    PeerCertificate,
+    tls::{self, Clients},
+};
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::{net::TcpStream, sync::watch};
+use tokio_rustls::server::TlsStream;
+use tower_http::add_extension::AddExtension;
 
 use crate::{app::App, routes::router};
 
@@ -30,11 +42,14 @@ pub struct ApiConfig {
     /// Its private key, PEM.
     #[serde(default)]
     pub tls_key: Option<PathBuf>,
+    /// The authorities whose certificates senders of logs may show, PEM.
+    #[serde(default)]
+    pub tls_client_ca: Option<PathBuf>,
 }
 
 impl Default for ApiConfig {
     fn default() -> ApiConfig {
-        ApiConfig { listen: default_listen(), tls_cert: None, tls_key: None }
+        ApiConfig { listen: default_listen(), tls_cert: None, tls_key: None, tls_client_ca: None }
     }
 }
 
@@ -60,8 +75,10 @@ pub enum ApiError {
     Listen { address: SocketAddr, what: io::Error },
     #[error("api.tls_cert and api.tls_key: found only {found}, expected both or none")]
     HalfTls { found: &'static str },
-    #[error("api.tls_cert {}, api.tls_key {}: expected a PEM certificate chain and its key: {what}", cert.display(), key.display())]
-    Tls { cert: PathBuf, key: PathBuf, what: io::Error },
+    #[error("api.tls_client_ca: found no tls_cert and tls_key beside it, expected both")]
+    ClientsWithoutTls,
+    #[error("api: expected a PEM certificate chain, its key, and authorities: {0}")]
+    Tls(io::Error),
     #[error("serving {address} ended: {what}")]
     Ended { address: SocketAddr, what: io::Error },
 }
@@ -76,7 +93,13 @@ pub async fn serve(
     stop: watch::Receiver<bool>,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ApiError> {
-    serve_router(router(app), config, stop, ready).await
+    serve_router(with_receivers(app), config, stop, ready).await
+}
+
+/// All routes: ours, and where records are received.
+fn with_receivers(app: App) -> Router {
+    let receivers = insyn_receive::router(app.receivers.clone(), Arc::new(app.clone()));
+    router(app).merge(receivers)
 }
 
 /// As [`serve`], for a router that more was merged into.
@@ -90,7 +113,8 @@ pub async fn serve_router(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ApiError> {
     let tls = match (&config.tls_cert, &config.tls_key) {
-        (Some(cert), Some(key)) => Some(load(cert, key).await?),
+        (Some(cert), Some(key)) => Some(load(cert, key, config.tls_client_ca.as_deref())?),
+        (None, None) if config.tls_client_ca.is_some() => return Err(ApiError::ClientsWithoutTls),
         (None, None) => None,
         (Some(_), None) => return Err(ApiError::HalfTls { found: "tls_cert" }),
         (None, Some(_)) => return Err(ApiError::HalfTls { found: "tls_key" }),
@@ -105,7 +129,7 @@ pub async fn serve_router(
     let ended = |what| ApiError::Ended { address, what };
     match tls {
         Some(tls) => {
-            let server = axum_server::from_tcp_rustls(listener, tls).map_err(ended)?;
+            let server = axum_server::from_tcp(listener).map_err(ended)?.acceptor(tls);
             server.handle(handle).serve(service).await.map_err(ended)
         }
         None => {
@@ -125,14 +149,30 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ApiError> {
     Ok(listener)
 }
 
-async fn load(cert: &Path, key: &Path) -> Result<RustlsConfig, ApiError> {
-    // Two providers are compiled in by way of dependencies, so one has to be chosen; a second call changes nothing.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    RustlsConfig::from_pem_chain_file(cert, key).await.map_err(|what| ApiError::Tls {
-        cert: cert.into(),
-        key: key.into(),
-        what,
-    })
+fn load(cert: &Path, key: &Path, authorities: Option<&Path>) -> Result<TlsDoor, ApiError> {
+    let clients = authorities.map_or(Clients::Anonymous, Clients::MayShow);
+    let mut config = tls::server(cert, key, clients).map_err(ApiError::Tls)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsDoor(RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(config)))))
+}
+
+/// Lets in over TLS, and notes which certificate the client showed.
+#[derive(Clone)]
+struct TlsDoor(RustlsAcceptor);
+
+impl<S: Send + 'static> Accept<TcpStream, S> for TlsDoor {
+    type Stream = TlsStream<TcpStream>;
+    type Service = AddExtension<S, PeerCertificate>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let accepted = self.0.accept(stream, service);
+        Box::pin(async move {
+            let (stream, service) = accepted.await?;
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+            Ok((stream, AddExtension::new(service, PeerCertificate(shown))))
+        })
+    }
 }
 
 async fn end_on(mut stop: watch::Receiver<bool>, handle: Handle<SocketAddr>) {

@@ -25,6 +25,8 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
+use crate::disk::{self, parent};
+
 /// The name under which this store's errors travel inside [`object_store::Error::Generic`].
 pub(crate) const STORE: &str = "lake folder";
 
@@ -272,26 +274,12 @@ impl MultipartUpload for Upload {
     }
 }
 
-/// Makes `folder` and what is missing above it, each fsynced into its parent.
+/// Makes `folder` and what is missing above it, durably.
 ///
 /// # Errors
 /// When a folder cannot be made or fsynced.
 pub(crate) fn make_folders(folder: &FsPath) -> Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = folder.parent() {
-        make_folders(above)?;
-    }
-    match fs::create_dir(folder) {
-        Err(e) if e.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-            return Err(failed(folder, ErrorKind::NotADirectory.into()));
-        }
-        Err(e) => return Err(failed(folder, e)),
-        Ok(()) => {}
-    }
-    sync_folder(parent(folder))
+    disk::make_folders(folder).map_err(|e| failed(folder, e))
 }
 
 /// Removes the temporary files below `folder` that a crash left. Files younger than an hour are kept: another
@@ -320,19 +308,8 @@ fn is_old(entry: &fs::DirEntry) -> bool {
     modified.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > SWEEP_AFTER))
 }
 
-fn parent(path: &FsPath) -> &FsPath {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(FsPath::new("."))
-}
-
-#[cfg(unix)]
 fn sync_folder(folder: &FsPath) -> Result<()> {
-    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| failed(folder, e))
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_folder: &FsPath) -> Result<()> {
-    // Only Unix opens folders as files; elsewhere the file system's journal keeps the name.
-    Ok(())
+    disk::sync_folder(folder).map_err(|e| failed(folder, e))
 }
 
 fn failed(path: &FsPath, source: io::Error) -> Error {

@@ -1,8 +1,14 @@
 //! `[[source]]`: one log, where it lies and how it reads.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
 use chrono_tz::Tz;
-use insyn_formats::{Format, FormatConfig};
+use insyn_formats::{Format, FormatConfig, FormatName};
 use serde::Deserialize;
+
+use crate::sender::SenderConfig;
+use crate::spool;
 
 /// Which law asks for the log, and so which fields it must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -58,7 +64,14 @@ pub struct SourceConfig {
     #[serde(default)]
     pub delivery: Delivery,
     /// Globs, relative to the folder of the configuration. `**` goes through folders.
+    #[serde(default)]
     pub path: Vec<String>,
+    /// Who may send records to it, over HTTP or syslog.
+    #[serde(default)]
+    pub sender: Vec<SenderConfig>,
+    /// Where those records lie until they are read; see [`SourceConfig::receiving_in`].
+    #[serde(skip)]
+    pub(crate) spool: Option<PathBuf>,
     /// What to do with copies.
     #[serde(default)]
     pub copies: Copies,
@@ -74,6 +87,7 @@ pub const SOURCE_KEYS: &[&str] = &[
     "legal_area",
     "delivery",
     "path",
+    "sender",
     "copies",
     "format",
     "encoding",
@@ -102,6 +116,18 @@ pub struct SourceFault {
 }
 
 impl SourceConfig {
+    /// Reads what its senders sent as well, which lies below the spool's folder; also what was sent before its last
+    /// sender was taken out of the configuration.
+    #[must_use]
+    pub fn receiving_in(mut self, folder: &Path) -> SourceConfig {
+        let folder = folder.join(spool::RECEIVED).join(&self.name);
+        if !self.sender.is_empty() || folder.is_dir() {
+            self.path.push(format!("{}/*/*.spool", glob::Pattern::escape(&folder.display().to_string())));
+            self.spool = Some(folder);
+        }
+        self
+    }
+
     /// Checks what serde cannot.
     ///
     /// # Errors
@@ -114,11 +140,31 @@ impl SourceConfig {
         if self.name.is_empty() || !self.name.chars().all(plain) {
             return fault("name", format!("\"{}\"", self.name), "letters, digits, `-`, `_` and `.`");
         }
-        if self.name == crate::spool::SOURCE {
+        if self.name == spool::SOURCE {
             return fault("name", format!("\"{}\"", self.name), "another name: that one is Insyn's own log");
         }
-        if self.path.is_empty() {
-            return fault("path", "no path".into(), "at least one glob");
+        if self.path.is_empty() && self.sender.is_empty() {
+            return fault("path", "no path".into(), "at least one glob, or a [[source.sender]]");
+        }
+        let mut names = BTreeSet::new();
+        for sender in &self.sender {
+            sender.check()?;
+            if !names.insert(&sender.name) {
+                let found = format!("the name \"{}\" a second time", sender.name);
+                return fault("sender", found, "a name for each sender");
+            }
+        }
+        let posted = matches!(self.format.format, FormatName::FhirAuditEvent | FormatName::RivtaLog);
+        if posted && self.sender.iter().any(|sender| !sender.address.is_empty()) {
+            let found = format!("an address at a source of format {}", self.format.format);
+            return fault("sender", found, "a token or a certificate: only syslog comes from addresses");
+        }
+        if !self.sender.is_empty() && self.format.format == FormatName::Delimited {
+            return fault(
+                "sender",
+                "senders to a delimited source".into(),
+                "files: its header row is theirs",
+            );
         }
         for glob in &self.path {
             if let Err(error) = glob::Pattern::new(glob) {

@@ -35,6 +35,8 @@ impl Packing {
 pub struct Content {
     file: Arc<File>,
     packing: Packing,
+    /// As if it ended here.
+    end: u64,
 }
 
 /// Its bytes from some position on.
@@ -45,8 +47,21 @@ impl Content {
     pub fn open(path: &Path) -> io::Result<Content> {
         let file = Arc::new(File::open(path)?);
         let mut first = [0; 6];
-        let read = fill(&mut At { file: Arc::clone(&file), position: 0 }, &mut first)?;
-        Ok(Content { file, packing: Packing::of(first.get(..read).unwrap_or(&[])) })
+        let read = fill(&mut At { file: Arc::clone(&file), position: 0, end: u64::MAX }, &mut first)?;
+        Ok(Content { file, packing: Packing::of(first.get(..read).unwrap_or(&[])), end: u64::MAX })
+    }
+
+    /// Whether nobody writes to it, by the lock that the writers of the spool hold; as long as this lives, none can.
+    pub fn is_left(&self) -> bool {
+        self.file.try_lock().is_ok()
+    }
+
+    /// Flushes what was written so far, and never reads beyond it: what a loss of power could still take back is not
+    /// there yet.
+    pub fn only_durable(self) -> io::Result<Content> {
+        let end = self.file.metadata()?.len();
+        self.file.sync_data()?;
+        Ok(Content { end, ..self })
     }
 
     /// Whether it is packed: then it was closed before it came here, and its end is an end.
@@ -75,7 +90,7 @@ impl Content {
                 Err(_) => return Ok(None),
             }
         } else {
-            Box::new(At { file: Arc::clone(&self.file), position: from })
+            Box::new(At { file: Arc::clone(&self.file), position: from, end: self.end })
         };
         let mut part = vec![0; to.saturating_sub(from) as usize];
         match fill(&mut bytes, &mut part) {
@@ -88,7 +103,7 @@ impl Content {
 
     /// All bytes from the first.
     pub fn start(&self) -> io::Result<Bytes> {
-        let raw = At { file: Arc::clone(&self.file), position: 0 };
+        let raw = At { file: Arc::clone(&self.file), position: 0, end: self.end };
         let buffered = |raw| BufReader::with_capacity(1 << 16, raw);
         Ok(match self.packing {
             Packing::Plain => Box::new(raw),
@@ -164,11 +179,14 @@ fn as_far_as_it_goes(content: &Content, (filled, fault): (usize, Option<io::Erro
 struct At {
     file: Arc<File>,
     position: u64,
+    end: u64,
 }
 
 impl Read for At {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.position)?;
+        let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let most = left.min(buffer.len());
+        let read = self.file.read_at(buffer.get_mut(..most).unwrap_or(&mut []), self.position)?;
         self.position += read as u64;
         Ok(read)
     }

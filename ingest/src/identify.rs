@@ -271,7 +271,10 @@ impl Identify<'_> {
     }
 
     fn meet(&mut self, look: &Look) -> usize {
-        let met = self.state.meet(&self.source.name, look.candidate.path.clone(), look.candidate.inode);
+        let Candidate { path, inode, .. } = &look.candidate;
+        let own_id =
+            insyn_formats::spool::id_of(&look.head).filter(|_| self.source.sender_of(path).is_some());
+        let met = self.state.meet(&self.source.name, own_id, path.clone(), *inode);
         self.state.files[met].head = Anchor::of(&look.head);
         met
     }

@@ -7,6 +7,7 @@
 //!
 //! Must not know: rules, pages, findings; Delta and DataFusion (the lake's own words are enough).
 
+mod admit;
 mod anchor;
 mod batch;
 mod config;
@@ -17,13 +18,17 @@ mod once;
 mod pass;
 mod reader;
 mod scan;
+mod sender;
 pub mod spool;
 mod state;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
+pub use admit::{admit, event_id};
 pub use config::{Copies, Delivery, LegalArea, SOURCE_KEYS, SourceConfig, SourceFault};
 pub use error::IngestError;
+pub use insyn_formats::{Cut, Fault, Format, Reader};
 pub use insyn_formats::{FormatConfig, FormatName, nearest};
 pub use once::{Ingest, Progress, Report, SourceReport};
+pub use sender::{SenderConfig, UNAUTHENTICATED};

@@ -251,6 +251,7 @@ impl Ingest {
             let commit = self.commit(&name, sequence, turn);
             if !more || taken >= turns {
                 commit.await?;
+                reader.remove_read();
                 progress(&Progress { source: name, events: report.events });
                 return Ok((reader, waits));
             }
@@ -321,6 +322,8 @@ fn own_source(spool: &Path) -> SourceConfig {
             glob::Pattern::escape(&spool.display().to_string()),
             spool::SOURCE
         )],
+        sender: Vec::new(),
+        spool: None,
         copies: Copies::Read,
         format: FormatConfig::new(FormatName::FhirAuditEvent),
     }

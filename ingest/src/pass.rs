@@ -4,17 +4,19 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::{Datelike, TimeZone, Utc};
+use chrono::Utc;
 use insyn_engine::config::Organisation;
 use insyn_engine::lake::{Gap, Quarantined};
 use insyn_formats::{Cut, Format, FormatName, Reader};
 
 use crate::SourceConfig;
+use crate::admit::{admit, event_id};
 use crate::anchor::{Anchor, HEAD, TAIL};
 use crate::batch::{Batch, is_enough};
 use crate::content::{Bytes, Content, fill_some};
 use crate::identify::holds;
 use crate::scan::Candidate;
+use crate::sender::From;
 use crate::state::FileState;
 
 /// How much is read at once.
@@ -25,9 +27,6 @@ const LONGEST: usize = 16 << 20;
 const SAMPLE: usize = 64 << 10;
 /// How much of the head a format may look at.
 const FORMAT_HEAD: usize = 64 << 10;
-/// A time further ahead than this is absurd. µs.
-const AHEAD: i64 = 366 * 86_400 * 1_000_000;
-
 /// What all files of a source have in common.
 pub struct Setting {
     pub source: SourceConfig,
@@ -73,6 +72,9 @@ pub fn read(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(End::Moved),
         Err(error) => return Err(error),
     };
+    let from = setting.source.sender_of(&candidate.path);
+    let left = from.is_some() && content.is_left();
+    let content = if from.is_some() { content.only_durable()? } else { content };
     let head = content.head(FORMAT_HEAD)?;
     let Some((tail, bytes)) = holds(file, &head, &content)? else { return Ok(End::Moved) };
     let packed = content.is_packed();
@@ -82,6 +84,7 @@ pub fn read(
     }
     let mut pass = Pass {
         setting,
+        from: from.as_ref(),
         file_id: &file.id,
         known: file.known,
         position: file.position,
@@ -90,7 +93,7 @@ pub fn read(
         rows: Batch::default(),
         before: (batch.bytes, batch.rows()),
     };
-    let settled = file.moved && candidate.modified < patience.settled_before;
+    let settled = left || file.moved && candidate.modified < patience.settled_before;
     let stop = pass.through(bytes, &head, packed || settled)?;
     if !packed && !still_begins(&candidate.path, &content, &head)? {
         return Ok(End::Moved);
@@ -156,6 +159,8 @@ impl Stop {
 
 struct Pass<'a> {
     setting: &'a Setting,
+    /// Who sent it, where somebody did.
+    from: Option<&'a From<'a>>,
     file_id: &'a str,
     known: u64,
     position: u64,
@@ -261,6 +266,11 @@ impl Pass<'_> {
                     self.quarantine(self.position, rest.get(..len).unwrap_or(rest), &fault.to_string());
                     len
                 }
+                Cut::Refused { skip, len, reason } => {
+                    let record = rest.get(skip..skip + len).unwrap_or(&[]);
+                    self.quarantine(self.position + skip as u64, record, &reason);
+                    skip + len
+                }
                 Cut::Record { skip, len } => {
                     let record = rest.get(skip..skip + len).unwrap_or(&[]);
                     self.record(reader, self.position + skip as u64, record);
@@ -279,21 +289,20 @@ impl Pass<'_> {
             return;
         }
         let now = Utc::now().timestamp_micros();
-        let rows = match reader.parse(record) {
-            Ok(rows) if rows.iter().any(|row| is_absurd(row.occurred_at, now)) => {
-                return self.quarantine(offset, record, "occurred_at: lies absurdly far off");
-            }
+        let sender = self.from.and_then(|from| from.sender);
+        let rows = match admit(reader, sender, record, now) {
             Ok(rows) => rows,
             Err(fault) => return self.quarantine(offset, record, &fault.to_string()),
         };
         let Setting { source, organisation, .. } = self.setting;
         for mut row in rows {
             if row.event_id.is_empty() {
-                row.event_id = format!("{}:{offset}", self.file_id);
+                row.event_id = event_id(self.file_id, offset);
             }
             row.source.clone_from(&source.name);
             row.organisation_id.clone_from(&organisation.id);
             row.controller_id.clone_from(source.controller.as_ref().unwrap_or(&organisation.id));
+            row.received_from = self.from.map(|from| from.received_from.clone());
             row.file_id = self.file_id.to_owned();
             row.file_offset = offset as i64;
             row.file_length = record.len() as i64;
@@ -334,8 +343,4 @@ fn is_packing(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
     error.raw_os_error().is_none()
         && matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
-}
-
-fn is_absurd(at: i64, now: i64) -> bool {
-    at > now + AHEAD || Utc.timestamp_micros(at).single().is_none_or(|time| time.year() < 1900)
 }

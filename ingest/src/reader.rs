@@ -1,7 +1,7 @@
 //! One source, read from where it stopped, a batch at a time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,9 +145,30 @@ impl SourceReader {
         Ok(turn)
     }
 
+    /// A file of the spool looks the same when its writer has left it: only its lock tells.
+    fn awaits_its_end(&self, n: usize, path: &Path) -> bool {
+        self.state.files.get(n).is_some_and(|file| !file.done)
+            && self.setting.source.sender_of(path).is_some()
+    }
+
+    /// Removes files of the spool that are read to their last byte: their records lie in the lake. Only after the
+    /// commit that says so.
+    pub fn remove_read(&self) {
+        let source = &self.setting.source;
+        for file in self.state.files.iter().filter(|file| file.done && file.gone.is_none()) {
+            if source.sender_of(&file.path).is_some()
+                && let Err(error) = std::fs::remove_file(&file.path)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!("cannot remove {}, which is read: {error}", file.path.display());
+            }
+        }
+    }
+
     fn look(&mut self, sighting: &Sighting, patience: Patience, turn: &mut Turn) {
+        let path = &sighting.candidate.path;
         let n = match &sighting.verdict {
-            Verdict::File(n) if !sighting.unchanged => *n,
+            Verdict::File(n) if !sighting.unchanged || self.awaits_its_end(*n, path) => *n,
             Verdict::Waits => {
                 turn.waits = true;
                 return;

@@ -65,11 +65,14 @@ fn is_false(b: &bool) -> bool {
 }
 
 impl SourceState {
-    /// A new file, with the next id.
-    pub fn meet(&mut self, source: &str, path: PathBuf, inode: u64) -> usize {
-        self.next_file += 1;
+    /// A new file, with its own id or the next one.
+    pub fn meet(&mut self, source: &str, id: Option<&str>, path: PathBuf, inode: u64) -> usize {
+        let id = id.map(str::to_owned).unwrap_or_else(|| {
+            self.next_file += 1;
+            format!("{source}-{:06}", self.next_file)
+        });
         self.files.push(FileState {
-            id: format!("{source}-{:06}", self.next_file),
+            id,
             path,
             inode,
             head: Anchor::default(),
@@ -106,7 +109,7 @@ mod tests {
     fn what_is_long_gone_is_forgotten_and_what_lies_there_never() {
         let mut state = SourceState::default();
         for n in 0..MOST_GONE as i64 + 20 {
-            let file = state.meet("s", format!("{n}").into(), 0);
+            let file = state.meet("s", None, format!("{n}").into(), 0);
             state.files[file].gone = (n % 10 != 0 || n >= 20).then_some(FORGOTTEN + n);
         }
         state.files[1].gone = Some(-1);
@@ -114,7 +117,7 @@ mod tests {
         assert_eq!(state.files.iter().filter(|file| file.gone.is_some()).count(), MOST_GONE);
         assert_eq!(state.files[0].path, PathBuf::from("0"));
         assert!(state.files.iter().all(|file| file.path.as_os_str() != "1"));
-        let next = state.meet("s", "new".into(), 0);
+        let next = state.meet("s", None, "new".into(), 0);
         assert_eq!(state.files[next].id, format!("s-{:06}", MOST_GONE + 21), "no id is given twice");
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use insyn_api::{App, AppParts, DemoAccount};
 use insyn_engine::context;
+use insyn_receive::syslog::{self, Listening};
 use insyn_review::Db;
 use insyn_rules::{Pack, Window};
 use tokio::sync::watch;
@@ -57,6 +58,7 @@ pub async fn serve(
     let db = house.db().await?;
     let pack = Arc::new(house.pack()?);
     let ingest = house.ingest()?;
+    let receivers = house.receivers()?;
     let api = config.api();
     let app = App::new(AppParts {
         db: db.clone(),
@@ -65,6 +67,7 @@ pub async fn serve(
         pack: Arc::clone(&pack),
         sources: config.sources.clone(),
         base: config.base.clone(),
+        receivers: receivers.clone(),
         own: house.own_log()?,
         demo,
         secure: api.is_tls(),
@@ -72,8 +75,18 @@ pub async fn serve(
     let pages = async { insyn_api::serve(app, api, stop.clone(), ready).await.map_err(anyhow::Error::from) };
     let follow = async { ingest.follow(stop.clone()).await.map_err(anyhow::Error::from) };
     let judge = judge(&house, &pack, &db, stop.clone());
+    let syslog = async {
+        let said = |listening: &Listening| {
+            for (what, address) in [("TLS", listening.tls), ("TCP", listening.tcp), ("UDP", listening.udp)] {
+                if let Some(address) = address {
+                    eprintln!("receiving syslog over {what} on {address}");
+                }
+            }
+        };
+        syslog::receive(receivers, &config.syslog, stop.clone(), said).await.map_err(anyhow::Error::from)
+    };
     tokio::select! {
-        outcome = async { tokio::try_join!(pages, follow, judge) } => outcome.map(|_| ()),
+        outcome = async { tokio::try_join!(pages, follow, judge, syslog) } => outcome.map(|_| ()),
         () = overdue(stop.clone()) => bail!("some part did not end within {} seconds", STOP_WITHIN.as_secs()),
     }
 }

@@ -3,20 +3,20 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use insyn_review::{Db, NewToken};
+use insyn_review::{Action, Db, NewToken};
 
 use super::user::role;
 use crate::cli::{Token, TokenAction};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::{house, print};
 
 pub async fn run(config: &Path, arguments: Token) -> anyhow::Result<ExitCode> {
-    let TokenAction::Create { name, role: text } = arguments.action;
+    let TokenAction::Create { name, role: text, allow } = arguments.action;
     let config = Config::read(config)?;
     let new = NewToken {
         name,
         role: role(&text)?,
-        allow: Vec::new(),
+        allow: allow.iter().map(|text| action(text)).collect::<Result<_, _>>()?,
         controllers: Vec::new(),
         units: Vec::new(),
         expires_at: None,
@@ -26,4 +26,8 @@ pub async fn run(config: &Path, arguments: Token) -> anyhow::Result<ExitCode> {
     print::line(&token.token)?;
     eprintln!("the token is not shown again; send it as `Authorization: Bearer …`");
     Ok(ExitCode::SUCCESS)
+}
+
+fn action(text: &str) -> Result<Action, ConfigError> {
+    text.parse().map_err(|what| ConfigError::Usage(format!("--allow: {what}")))
 }

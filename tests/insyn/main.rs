@@ -10,3 +10,4 @@ mod documents;
 mod faults;
 mod house;
 mod ingest;
+mod receive;

@@ -16,6 +16,7 @@ use insyn_engine::{
     lake::{Lake, SourceCommit},
 };
 use insyn_ingest::spool::OwnLog;
+use insyn_receive::Receivers;
 use insyn_review::{Action, Db, NewToken, NewUser, Options, PasswordCost, Role};
 use insyn_rules::{Finding, FindingStatus, FindingStore, Level, Outcome, Pack, RunRecord, Text, identity};
 use tempfile::TempDir;
@@ -138,6 +139,7 @@ pub async fn house() -> House {
         pack: Arc::new(Pack::builtin().unwrap()),
         sources: Vec::new(),
         base: base.to_owned(),
+        receivers: Receivers::open(&[], chrono_tz::Tz::UTC, &spool).unwrap(),
         own: OwnLog::open(&spool).unwrap(),
         demo: vec![DemoAccount {
             login: "dso".into(),

@@ -37,7 +37,8 @@ impl Fault {
         Fault { column: None, what: what.into() }
     }
 
-    pub(crate) fn of(column: &str, what: impl Into<String>) -> Fault {
+    /// A fault of one column.
+    pub fn of(column: &str, what: impl Into<String>) -> Fault {
         Fault { column: Some(column.to_string()), what: what.into() }
     }
 }

@@ -40,6 +40,15 @@ pub enum Cut {
         /// How many.
         len: usize,
     },
+    /// A record that was refused when it was received: it goes to quarantine.
+    Refused {
+        /// Bytes before it.
+        skip: usize,
+        /// Its own bytes.
+        len: usize,
+        /// Why, as the sender was told.
+        reason: String,
+    },
     /// More bytes are needed to tell.
     More,
     /// Bytes that are no record and no envelope: they go to quarantine.
@@ -75,6 +84,9 @@ impl Format {
     /// # Errors
     /// When the head shows that nothing in the file can be read with this configuration.
     pub fn open(&self, head: &[u8]) -> Result<Reader, Fault> {
+        if frame::spool::id_of(head).is_some() {
+            return Ok(self.received());
+        }
         let mut reader = Reader {
             format: Arc::clone(&self.inner),
             encoding: None,
@@ -88,6 +100,17 @@ impl Format {
         }
         reader.look_at_head(head)?;
         Ok(reader)
+    }
+
+    /// A reader of records that were received one by one, and of the spool's files, which hold such records.
+    pub fn received(&self) -> Reader {
+        Reader {
+            format: Arc::clone(&self.inner),
+            encoding: Some((self.inner.encoding.unwrap_or(Encoding::Utf8), 0)),
+            head: Vec::new(),
+            framing: Framing::Spool,
+            units: Units::default(),
+        }
     }
 
     fn framing(&self) -> Framing {
@@ -126,6 +149,10 @@ impl Reader {
         if buf.is_empty() {
             return Cut::More;
         }
+        if matches!(self.framing, Framing::Spool) {
+            // Its counts are bytes, whatever the records are written in.
+            return frame::spool::cut(buf, offset, at_end);
+        }
         if self.encoding.is_none() && offset == 0 && !self.settle(buf, at_end) {
             return Cut::More;
         }
@@ -149,6 +176,7 @@ impl Reader {
             Cut::Record { skip, len } => Cut::Record { skip: skip * 2, len: len * 2 },
             Cut::Skip { len } => Cut::Skip { len: len * 2 },
             Cut::Bad { len, fault } => Cut::Bad { len: len * 2, fault },
+            Cut::Refused { skip, len, reason } => Cut::Refused { skip: skip * 2, len: len * 2, reason },
             Cut::More if at_end => Cut::Bad { len: buf.len(), fault: half() },
             Cut::More => Cut::More,
         }
@@ -184,7 +212,7 @@ impl Reader {
                     None => Ok(()),
                 }
             }
-            Framing::Lines(_) => Ok(()),
+            Framing::Lines(_) | Framing::Spool => Ok(()),
         }
     }
 

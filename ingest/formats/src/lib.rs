@@ -27,4 +27,5 @@ mod time;
 pub use config::{FieldRule, FormatConfig, FormatName, Scalar};
 pub use error::{Fault, FormatError};
 pub use format::{Cut, Format, Reader};
+pub use frame::spool;
 pub use nearest::nearest;

@@ -7,6 +7,7 @@ pub(crate) mod delimited;
 pub(crate) mod dicom;
 pub(crate) mod json;
 pub(crate) mod lines;
+pub mod spool;
 pub(crate) mod xml;
 
 use std::borrow::Cow;
@@ -30,6 +31,8 @@ pub(crate) enum Framing {
     Delimited(delimited::Rows),
     /// Lines, or blocks that begin with a line that matches.
     Lines(lines::Lines),
+    /// Records after their lengths: the spool's own files, whatever the format of the records.
+    Spool,
 }
 
 /// Bytes to look at: one byte a unit, and what they were.
@@ -62,6 +65,7 @@ impl Framing {
             Framing::Dicom => dicom::cut(look.view, look.at_end),
             Framing::Delimited(rows) => rows.cut(look),
             Framing::Lines(lines) => lines.cut(look),
+            Framing::Spool => spool::cut(look.view, look.offset, look.at_end),
         }
     }
 }

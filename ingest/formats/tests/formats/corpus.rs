@@ -71,6 +71,7 @@ pub fn cut_all(
                 assert!(len > 0 && start + len <= end);
                 start += len;
             }
+            Cut::Refused { .. } => unreachable!("only the spool has those"),
             Cut::Bad { len, fault } => {
                 assert!(len > 0 && start + len <= end);
                 pieces.push(Piece::Bad { offset: start, len, fault });

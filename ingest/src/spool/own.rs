@@ -6,8 +6,8 @@ use std::path::Path;
 
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
 
+use super::writer::{Failed, Writer};
 use crate::error::IngestError;
 
 /// The source that these looks become.
@@ -43,18 +43,9 @@ pub struct Look {
 /// The log of Insyn's own looks. Clones write to the same log.
 #[derive(Debug, Clone)]
 pub struct OwnLog {
-    lines: mpsc::Sender<Line>,
+    lines: Writer<String, ()>,
 }
 
-/// A line on its way to disk, and who waits for it.
-#[derive(Debug)]
-struct Line {
-    text: String,
-    written: oneshot::Sender<Result<(), IngestError>>,
-}
-
-/// Lines that may wait for the disk; whoever comes then waits to be heard.
-const WAITING: usize = 256;
 /// One event names so many records at most; a look at more becomes several events of one id.
 const SUBJECTS: usize = 200;
 
@@ -67,13 +58,11 @@ impl OwnLog {
         let folder = spool.join(SOURCE);
         std::fs::create_dir_all(&folder)
             .map_err(IngestError::io("cannot make the folder", folder.clone()))?;
-        let (lines, waiting) = mpsc::channel(WAITING);
-        let named = std::thread::Builder::new().name("insyn-own-log".to_owned());
-        let place = folder.clone();
-        named
-            .spawn(move || write_all(&folder, waiting))
-            .map_err(IngestError::io("cannot write in", place))?;
-        Ok(OwnLog { lines })
+        let lines = Writer::start("insyn-own-log", {
+            let folder = folder.clone();
+            move |lines| write_all(&folder, lines)
+        });
+        Ok(OwnLog { lines: lines.map_err(IngestError::io("cannot write in", folder))? })
     }
 
     /// Writes a look down; when this returns, it is on disk. Returns the event's id.
@@ -82,11 +71,7 @@ impl OwnLog {
     /// When it cannot be written: then nothing must be shown.
     pub async fn record(&self, look: &Look) -> Result<String, IngestError> {
         let id = uuid::Uuid::now_v7().to_string();
-        let gone = || IngestError::Cut("the writer of the own log has ended".to_owned());
-        let (written, heard) = oneshot::channel();
-        let line = Line { text: lines_of(&id, look), written };
-        self.lines.send(line).await.map_err(|_| gone())?;
-        heard.await.map_err(|_| gone())??;
+        self.lines.write(lines_of(&id, look)).await?;
         Ok(id)
     }
 }
@@ -99,28 +84,11 @@ fn lines_of(id: &str, look: &Look) -> String {
     parts.into_iter().map(|subjects| format!("{}\n", audit_event(id, look, subjects))).collect()
 }
 
-/// Writes what waits, flushes once for all of it, and tells each of them.
-fn write_all(folder: &Path, mut waiting: mpsc::Receiver<Line>) {
-    while let Some(first) = waiting.blocking_recv() {
-        let mut group = vec![first];
-        while let Ok(line) = waiting.try_recv() {
-            group.push(line);
-        }
-        let path = folder.join(format!("own-{}.ndjson", Utc::now().format("%Y-%m-%d")));
-        let text: String = group.iter().map(|line| line.text.as_str()).collect();
-        let failed =
-            append(folder, &path, text.as_bytes()).err().map(|error| (error.kind(), error.to_string()));
-        for line in group {
-            let outcome = match &failed {
-                None => Ok(()),
-                Some((kind, why)) => {
-                    let error = std::io::Error::new(*kind, why.clone());
-                    Err(IngestError::io("cannot write", path.clone())(error))
-                }
-            };
-            // Whoever asked may have gone; the look is written down all the same.
-            let _ = line.written.send(outcome);
-        }
+fn write_all(folder: &Path, lines: &[String]) -> Result<Vec<()>, Failed> {
+    let path = folder.join(format!("own-{}.ndjson", Utc::now().format("%Y-%m-%d")));
+    match append(folder, &path, lines.concat().as_bytes()) {
+        Ok(()) => Ok(vec![(); lines.len()]),
+        Err(error) => Err(Failed { path, error }),
     }
 }
 

@@ -1,0 +1,8 @@
+//! Receiving, from the request to the row in the lake.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod fhir;
+mod house;
+mod rivta;
+mod syslog;

@@ -263,8 +263,22 @@ pub struct Sources {
 
 #[derive(Debug, Subcommand)]
 pub enum SourcesAction {
-    /// How far each source is read.
+    /// How far each source is read, and whether it says as much as it usually does.
     Status(FormatOption),
+    /// Which of the fields that each source's law asks for were really there, by day. No personal data.
+    Coverage {
+        /// Only this source.
+        #[arg(long)]
+        source: Option<String>,
+        /// From this day or instant [default: 14 days ago].
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// To this day (included) or instant.
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        #[command(flatten)]
+        format: FormatOption,
+    },
 }
 
 #[derive(Debug, Args)]

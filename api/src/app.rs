@@ -58,12 +58,19 @@ pub(crate) struct Inner {
     pub(crate) parts: AppParts,
     pub(crate) handles: Handles,
     pub(crate) counters: crate::health::Counters,
+    pub(crate) hours: crate::quiet::Kept,
 }
 
 impl App {
     /// Puts the parts together.
     pub fn new(parts: AppParts) -> App {
-        App { inner: Arc::new(Inner { parts, handles: Handles::default(), counters: Default::default() }) }
+        let inner = Inner {
+            parts,
+            handles: Handles::default(),
+            counters: Default::default(),
+            hours: Default::default(),
+        };
+        App { inner: Arc::new(inner) }
     }
 
     /// The organisation's zone.
@@ -73,6 +80,10 @@ impl App {
 
     pub(crate) fn handles(&self) -> &Handles {
         &self.inner.handles
+    }
+
+    pub(crate) fn hours(&self) -> &crate::quiet::Kept {
+        &self.inner.hours
     }
 
     pub(crate) fn counters(&self) -> &crate::health::Counters {

@@ -76,6 +76,13 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("gaps", "Gaps.", |s| s.gaps),
         ("bytes_behind", "Bytes not read yet.", |s| s.bytes_behind),
         ("seconds_behind", "Seconds behind the newest byte.", |s| s.seconds_behind),
+        ("events_hour", "Events in the last whole hour that all records of should have come.", |s| {
+            s.events_hour
+        }),
+        ("usual_hour", "What that hour of the week usually has.", |s| s.usual_hour),
+        ("quiet", "1 when nearly nothing came where it usually does.", |s| {
+            Some(f64::from(u8::from(s.state == "quiet")))
+        }),
     ] {
         let _ = writeln!(text, "# HELP insyn_source_{name} {help}\n# TYPE insyn_source_{name} gauge");
         for source in &sources {

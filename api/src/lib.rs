@@ -22,6 +22,7 @@ mod negotiate;
 mod openapi;
 mod pages;
 mod problem;
+mod quiet;
 mod rest;
 mod routes;
 mod rows;

@@ -103,6 +103,35 @@ texts! {
     state_error: "Fel", "Error";
     state_never: "Aldrig läst", "Never read";
 
+    // One source
+    events_hour: "Händelser senaste hela timmen", "Events in the last whole hour";
+    usual_hour: "Brukar vara {n} den timmen i veckan", "Usually {n} at that hour of the week";
+    usual_unknown: "Vad som är vanligt är inte känt än", "What is usual is not known yet";
+    quiet_note: "Nästan inget har kommit där det brukar komma händelser. En tyst logg ser likadan ut som en lugn: ta reda på vilket.", "Nearly nothing has come where there usually are events. A silent log looks like a calm one: find out which it is.";
+    quarantined_note: "Poster som inte gick att läsa", "Records that could not be read";
+    gaps_note: "Bytes som inte gick att få", "Bytes that could not be had";
+    coverage_title: "Finns det som lagen frågar efter?", "Is what the law asks for there?";
+    coverage_lead: "Andel av åtkomsterna de senaste {days} dagarna med ett användbart värde från loggposten själv, för varje uppgift som {act} frågar efter.", "The share of accesses in the last {days} days with a usable value from the log record itself, for each field that {act} asks for.";
+    coverage_none: "Inga åtkomster de senaste dagarna.", "No accesses in the last days.";
+    coverage_note: "Ett värde från inställningarna, ett värde som är detsamma hela dagen och ett id som ingen har räknas inte som att uppgiften finns.", "A value from the configuration, a value that is the same all day, and an id that nobody has do not count as being there.";
+    coverage_field: "Uppgift", "Field";
+    coverage_there: "Finns", "There";
+    coverage_instead: "I stället", "Instead";
+    coverage_days: "Dag för dag", "Day by day";
+    instead_constant: "från inställning", "from configuration";
+    instead_one_value: "samma hela dagen", "the same all day";
+    instead_unresolved: "okänt id", "unknown id";
+    instead_doubtful: "osäker tid", "doubtful time";
+    instead_missing: "saknas", "missing";
+    reasons_title: "Varför poster ligger i karantän", "Why records are in quarantine";
+    fault: "Fel", "Fault";
+    records: "Poster", "Records";
+    noticed: "Upptäckt", "Noticed";
+    file: "Fil", "File";
+    bytes: "Bytes", "Bytes";
+    copies_title: "Filer med samma innehåll", "Files with the same content";
+    copies_note: "Var och en står som kopia = original. Källans inställning copies avgör om de läses.", "Each stands as copy = original. The source's setting copies decides whether they are read.";
+
     // Runs
     runs_title: "Körningar", "Runs";
     runs_lead: "Vad som kördes, och vad som inte kunde bedömas och varför. \"Ej bedömd\" betyder inte att inget hände.", "What ran, and what could not be judged and why. \"Not evaluated\" does not mean that nothing happened.";

@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod context;
+pub mod coverage;
 pub mod disk;
 pub mod error;
 pub mod functions;

@@ -27,6 +27,29 @@ pub enum LegalArea {
     Other,
 }
 
+impl LegalArea {
+    /// Every area.
+    pub const ALL: [LegalArea; 5] = [
+        LegalArea::HealthCare,
+        LegalArea::SocialServices,
+        LegalArea::SharedRecords,
+        LegalArea::PupilHealth,
+        LegalArea::Other,
+    ];
+
+    /// As configuration writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LegalArea::HealthCare => "health-care",
+            LegalArea::SocialServices => "social-services",
+            LegalArea::SharedRecords => "shared-records",
+            LegalArea::PupilHealth => "pupil-health",
+            LegalArea::Other => "other",
+        }
+    }
+}
+
 /// How the files come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -63,6 +86,9 @@ pub struct SourceConfig {
     /// Whether files grow or each state a period.
     #[serde(default)]
     pub delivery: Delivery,
+    /// How many hours its records may take to come; a silence of that length says nothing.
+    #[serde(default = "late")]
+    pub late_hours: u32,
     /// Globs, relative to the folder of the configuration. `**` goes through folders.
     #[serde(default)]
     pub path: Vec<String>,
@@ -80,12 +106,17 @@ pub struct SourceConfig {
     pub format: FormatConfig,
 }
 
+fn late() -> u32 {
+    2
+}
+
 /// Every key that a `[[source]]` may have.
 pub const SOURCE_KEYS: &[&str] = &[
     "name",
     "controller",
     "legal_area",
     "delivery",
+    "late_hours",
     "path",
     "sender",
     "copies",

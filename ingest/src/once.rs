@@ -317,6 +317,7 @@ fn own_source(spool: &Path) -> SourceConfig {
         controller: None,
         legal_area: LegalArea::Other,
         delivery: Delivery::Stream,
+        late_hours: 0,
         path: vec![format!(
             "{}/{}/*.ndjson",
             glob::Pattern::escape(&spool.display().to_string()),

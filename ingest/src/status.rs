@@ -8,9 +8,10 @@ use insyn_engine::config::Organisation;
 use insyn_engine::lake::Lake;
 use serde::Serialize;
 
-use crate::SourceConfig;
 use crate::error::IngestError;
+use crate::health::Hours;
 use crate::reader::{SourceReader, Unread};
+use crate::{Delivery, SourceConfig};
 
 /// One source, as `sources status` prints it. No personal data.
 #[derive(Debug, Clone, Serialize)]
@@ -31,9 +32,13 @@ pub struct SourceStatus {
     pub quarantined: u64,
     /// Rows of `gaps`.
     pub gaps: u64,
+    /// Events in the last whole hour that all records of should have come.
+    pub events_hour: u64,
+    /// What that hour of the week usually has; none while fewer than two weeks are known.
+    pub usual_hour: Option<u64>,
     /// The latest access, RFC 3339.
     pub last_event: Option<String>,
-    /// `ok`, `behind`, `never` (nothing was read yet) or `error`.
+    /// `ok`, `behind`, `never` (nothing was read yet), `quiet` (nearly nothing came where it usually does) or `error`.
     pub state: String,
     /// Files that hold what another one holds, each as `copy = original`; whether they are read is the source's `copies`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -51,6 +56,7 @@ pub async fn status(
     organisation: &Organisation,
     sources: &[SourceConfig],
     base: &Path,
+    hours: &Hours,
 ) -> Result<Vec<SourceStatus>, IngestError> {
     let organisation = Arc::new(organisation.clone());
     let mut all = Vec::new();
@@ -68,13 +74,16 @@ pub async fn status(
             Ok(Err(error)) => Unread { faults: vec![error.to_string()], ..Unread::default() },
             Err(error) => Unread { faults: vec![error.to_string()], ..Unread::default() },
         };
+        let now = Utc::now().timestamp_micros();
+        let health = hours.health(&config.name, config.late_hours, now);
+        let quiet = health.quiet && config.delivery == Delivery::Stream;
         let state = match (unread.faults.is_empty(), unread.bytes, progress.sequence) {
             (false, ..) => "error",
             (true, 1.., _) => "behind",
             (true, 0, 0) => "never",
+            _ if quiet => "quiet",
             _ => "ok",
         };
-        let now = Utc::now().timestamp_micros();
         all.push(SourceStatus {
             name: config.name.clone(),
             format: config.format.format.to_string(),
@@ -84,6 +93,8 @@ pub async fn status(
             events: progress.events,
             quarantined: progress.quarantined,
             gaps: progress.gaps,
+            events_hour: health.events_hour,
+            usual_hour: health.usual_hour,
             last_event: progress.last_event.and_then(DateTime::from_timestamp_micros).map(rfc3339),
             state: state.into(),
             copy_of: unread

@@ -1,19 +1,65 @@
-//! `insyn sources status`: how far each source is read.
+//! `insyn sources`: how far each source is read, and what its records hold.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cli::{Sources, SourcesAction};
+use anyhow::bail;
+use chrono::Utc;
+use insyn_ingest::health::Hours;
+use insyn_ingest::{SourceConfig, law, nearest, status};
+
+use crate::cli::{FormatOption, Sources, SourcesAction};
 use crate::house::House;
 use crate::print;
 
+/// How far back coverage goes unless told, in µs.
+const DAYS_BACK: i64 = 14 * 86_400_000_000;
+
 pub async fn run(config: &Path, arguments: Sources) -> anyhow::Result<ExitCode> {
-    let SourcesAction::Status(format) = arguments.action;
     let house = House::open(config).await?;
-    let config = &house.config;
-    let status =
-        insyn_ingest::status::status(&house.lake, &config.organisation, &config.sources, &config.base)
-            .await?;
-    print::records(format.chosen(), &status, config.organisation.timezone)?;
+    match arguments.action {
+        SourcesAction::Status(format) => status_of(&house, &format).await?,
+        SourcesAction::Coverage { source, from, to, format } => {
+            coverage(&house, source.as_deref(), from.as_deref(), to.as_deref(), &format).await?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn status_of(house: &House, format: &FormatOption) -> anyhow::Result<()> {
+    let config = &house.config;
+    let hours = Hours::read(&house.session(true).await?, Utc::now().timestamp_micros()).await?;
+    let status =
+        status::status(&house.lake, &config.organisation, &config.sources, &config.base, &hours).await?;
+    print::records(format.chosen(), &status, config.organisation.timezone)
+}
+
+async fn coverage(
+    house: &House,
+    source: Option<&str>,
+    from: Option<&str>,
+    to: Option<&str>,
+    format: &FormatOption,
+) -> anyhow::Result<()> {
+    let config = &house.config;
+    let zone = config.organisation.timezone;
+    let now = Utc::now().timestamp_micros();
+    let from = print::from_time(from, zone)?.unwrap_or(now - DAYS_BACK);
+    let to = print::to_time(to, zone)?.unwrap_or(i64::MAX / 2);
+    let chosen: Vec<SourceConfig> = match source {
+        None => config.sources.clone(),
+        Some(name) => vec![named(&config.sources, name)?.clone()],
+    };
+    let rows = law::coverage(&house.session(true).await?, &chosen, from, to).await?;
+    print::records(format.chosen(), &rows, zone)
+}
+
+fn named<'a>(sources: &'a [SourceConfig], name: &str) -> anyhow::Result<&'a SourceConfig> {
+    if let Some(source) = sources.iter().find(|source| source.name == name) {
+        return Ok(source);
+    }
+    match nearest(name, sources.iter().map(|source| source.name.as_str())) {
+        Some(near) => bail!("no source is called \"{name}\"; did you mean \"{near}\"?"),
+        None => bail!("no source is called \"{name}\""),
+    }
 }

@@ -8,6 +8,7 @@ pub(crate) mod findings;
 pub(crate) mod rules;
 pub(crate) mod runs;
 pub(crate) mod sign_in;
+pub(crate) mod source;
 pub(crate) mod start;
 mod visits;
 mod words;

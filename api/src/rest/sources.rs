@@ -4,11 +4,20 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use insyn_ingest::status;
+use insyn_ingest::{
+    SourceConfig,
+    law::{self, Coverage},
+    status,
+};
 use serde_json::{Value, json};
 
 use super::rules::List;
-use crate::{app::App, problem::Problem};
+use crate::{
+    app::{App, now},
+    forms::{Parameters, instant},
+    problem::Problem,
+    quiet,
+};
 
 /// What metrics and pages need of a source's state.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +33,9 @@ pub(crate) struct Source {
     pub(crate) gaps: Option<f64>,
     pub(crate) bytes_behind: Option<f64>,
     pub(crate) seconds_behind: Option<f64>,
+    pub(crate) events_hour: Option<f64>,
+    pub(crate) usual_hour: Option<f64>,
+    pub(crate) copy_of: Vec<String>,
 }
 
 /// State of each source: files, bytes and seconds behind, events, quarantine, gaps, last event.
@@ -35,13 +47,51 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Response, Problem> {
     Ok(axum::Json(json!({ "items": read(&app).await?, "cursor": null })).into_response())
 }
 
+/// How far back coverage goes unless told, in µs.
+const DAYS_BACK: i64 = 14 * 86_400_000_000;
+
+/// Which of the fields that each source's law asks for were really there, by source and day. Counts; no personal data.
+#[utoipa::path(get, path = "/api/v1/sources/coverage", tag = "sources", params(
+    ("source" = Option<String>, Query, description = "Only this source"),
+    ("from" = Option<String>, Query, description = "RFC 3339 or a day in the organisation's zone; 14 days ago when not given"),
+    ("to" = Option<String>, Query, description = "RFC 3339, exclusive, or a day, included")), responses(
+    (status = 200, description = "Rows with `source`, `day`, `legal_area`, `act`, `field`, `rows`, and of these `there`, `constant` (only what configuration supplied), `one_value` (the same all day), `unresolved` (an id that nobody has, a doubtful time), `missing`", body = List),
+    (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn coverage(State(app): State<App>, parameters: Parameters) -> Result<Response, Problem> {
+    parameters.only(&["source", "from", "to"], |_| false)?;
+    let time = |name: &'static str, end| {
+        parameters.get(name).map(|text| instant(name, text, app.zone(), end)).transpose()
+    };
+    let from = time("from", false)?.unwrap_or_else(|| now() - DAYS_BACK);
+    let to = time("to", true)?.unwrap_or(i64::MAX / 2);
+    let rows = covered(&app, parameters.get("source"), from, to).await?;
+    Ok(axum::Json(json!({ "items": rows, "cursor": null })).into_response())
+}
+
+/// The same for one source, or all.
+pub(crate) async fn covered(
+    app: &App,
+    source: Option<&str>,
+    from: i64,
+    to: i64,
+) -> Result<Vec<Coverage>, Problem> {
+    let chosen = app.sources.iter().filter(|known| source.is_none_or(|name| known.name == name));
+    let chosen: Vec<SourceConfig> = chosen.cloned().collect();
+    if chosen.is_empty() && source.is_some() {
+        return Err(Problem::not_found("source"));
+    }
+    Ok(law::coverage(&super::session(app).await?, &chosen, from, to).await?)
+}
+
 /// The same, ready to be shown.
 pub(crate) async fn statuses(app: &App) -> Result<Vec<Source>, Problem> {
     Ok(read(app).await?.iter().map(source).collect())
 }
 
 async fn read(app: &App) -> Result<Vec<Value>, Problem> {
-    let statuses = status::status(&app.lake, &app.organisation, &app.sources, &app.base)
+    let hours = quiet::hours(app).await;
+    let statuses = status::status(&app.lake, &app.organisation, &app.sources, &app.base, &hours)
         .await
         .map_err(|fault| Problem::internal("reading the state of the sources", &fault))?;
     Ok(statuses.iter().map(|status| serde_json::to_value(status).unwrap_or_default()).collect())
@@ -64,5 +114,11 @@ fn source(status: &Value) -> Source {
         gaps: number("gaps"),
         bytes_behind: number("bytes_behind"),
         seconds_behind: number("seconds_behind"),
+        events_hour: number("events_hour"),
+        usual_hour: number("usual_hour"),
+        copy_of: status["copy_of"]
+            .as_array()
+            .map(|all| all.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect())
+            .unwrap_or_default(),
     }
 }

@@ -75,7 +75,7 @@ pub async fn house() -> House {
         source: "journal".into(),
         sequence: 1,
         events: events(),
-        state: "{}".into(),
+        state: "{\"next_file\":0,\"files\":[]}".into(),
         ..SourceCommit::default()
     })
     .await
@@ -137,7 +137,12 @@ pub async fn house() -> House {
         lake,
         organisation,
         pack: Arc::new(Pack::builtin().unwrap()),
-        sources: Vec::new(),
+        sources: vec![
+            serde_json::from_value(serde_json::json!({
+                "name": "journal", "format": "fhir-audit-event", "path": ["logs/*"], "legal_area": "health-care"
+            }))
+            .unwrap(),
+        ],
         base: base.to_owned(),
         receivers: Receivers::open(&[], chrono_tz::Tz::UTC, &spool).unwrap(),
         own: OwnLog::open(&spool).unwrap(),

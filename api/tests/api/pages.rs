@@ -28,6 +28,7 @@ async fn every_page_speaks_both_languages_and_keeps_to_plain_html() {
         ("/rules".into(), "Mognad", "Maturity"),
         (format!("/rules/{rule}"), "Vad den vilar på", "What it rests on"),
         ("/runs".into(), "Ej bedömd", "Not evaluated"),
+        ("/sources/journal".into(), "Finns det som lagen frågar efter?", "Is what the law asks for there?"),
     ] {
         let who = if path == "/sign-in" { "nobody" } else { "dso" };
         for (lang, word, foreign) in [("sv", sv, en), ("en", en, sv)] {

@@ -24,6 +24,7 @@ POST /users/{handle} | dso coordinator reviewer investigator program
 GET /rules | dso coordinator reviewer investigator auditor operator
 GET /rules/{id} | dso coordinator reviewer investigator auditor operator
 GET /runs | dso coordinator auditor operator
+GET /sources/{name} | dso coordinator reviewer investigator auditor operator
 GET /assets/{name} | nobody dso coordinator reviewer investigator auditor operator program
 POST /api/v1/accesses/search | dso investigator program
 GET /api/v1/subjects/{id}/accesses | dso investigator program
@@ -37,6 +38,7 @@ GET /api/v1/rules/{id} | dso coordinator reviewer investigator auditor operator
 POST /api/v1/rules/{id}/runs | dso coordinator
 GET /api/v1/runs | dso coordinator auditor operator
 GET /api/v1/sources | dso coordinator reviewer investigator auditor operator
+GET /api/v1/sources/coverage | dso coordinator reviewer investigator auditor operator
 POST /api/v1/sql | dso investigator
 GET /api/openapi.json | operator program
 GET /healthz | operator program
@@ -172,7 +174,9 @@ async fn a_reviewer_sees_their_units_findings_and_not_those_about_themself() {
 #[tokio::test]
 async fn the_operator_meets_no_personal_data() {
     let house = house().await;
-    for path in ["/", "/rules", "/runs", "/api/v1/sources", "/api/v1/runs", "/api/v1/rules"] {
+    for path in
+        ["/", "/rules", "/runs", "/sources/journal", "/api/v1/sources", "/api/v1/runs", "/api/v1/rules"]
+    {
         let text = house.get("operator", path).await.text();
         for secret in [ANNA, "19121212-1212", "Anna Alm", "SE100-U1", "Ulla"] {
             assert!(!text.contains(secret), "{path} shows {secret}");

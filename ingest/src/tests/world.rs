@@ -51,6 +51,10 @@ impl World {
         }
     }
 
+    pub fn source(&self) -> &SourceConfig {
+        &self.source
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("logs").join(name)
     }

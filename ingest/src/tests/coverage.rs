@@ -1,0 +1,87 @@
+//! What the law asks for, counted over a real lake.
+
+use insyn_engine::context;
+use insyn_engine::session::{Scope, Session};
+
+use super::world::{LATER, World};
+use crate::law::{Coverage, coverage};
+
+const FORMAT: &str = r#"legal_area = "health-care"
+format = "delimited"
+delimiter = ";"
+time_format = "%Y-%m-%d %H:%M:%S"
+constants = { care_provider_id = "P" }
+[fields]
+event_id = "Id"
+occurred_at = "Tid"
+user_id = "Vem"
+care_unit_id = "Enhet"
+activity = "Vad"
+subject_id = "Person"
+"#;
+
+/// `there`, `constant`, `one_value`, `unresolved`, `missing`.
+fn counts(rows: &[Coverage], day: &str, field: &str) -> [u64; 5] {
+    let row = rows.iter().find(|row| row.day == day && row.field == field).expect("the day is there");
+    let counts = [row.there, row.constant, row.one_value, row.unresolved, row.missing];
+    assert_eq!(counts.iter().sum::<u64>(), row.rows, "{row:?}");
+    counts
+}
+
+#[tokio::test]
+async fn what_is_really_there_is_told_from_what_only_looks_so() {
+    let mut world = World::new(FORMAT, "read").await;
+    let mut text = "Id;Tid;Vem;Enhet;Vad;Person\n".to_owned();
+    for n in 0..40 {
+        // Every other one has no user, every fifth an unknown one; the unit is one; every fourth person is none.
+        let user = match n {
+            n if n % 2 == 0 => "".to_owned(),
+            n if n % 5 == 0 => format!("ghost-{n}"),
+            n => format!("U{n}"),
+        };
+        let person = if n % 4 == 0 { "nobody" } else { "19121212-1212" };
+        let what = if n < 30 { "Läsa" } else { "" };
+        text.push_str(&format!("a{n};2026-03-02 08:00:{n:02};{user};E1;{what};{person}\n"));
+    }
+    // The hour that comes twice; five rows do not tell whether a value is the same for a reason.
+    for n in 0..5 {
+        text.push_str(&format!(
+            "b{n};2026-10-25 02:30:0{n};U1;{};Läsa;19121212-1212\n",
+            if n < 2 { "P" } else { "E1" }
+        ));
+    }
+    world.append("a.csv", &text);
+    world.ingest(LATER).await;
+    let look = async |world: &World| {
+        let session = Session::open(&world.lake, chrono_tz::Europe::Stockholm, Scope::All).await.unwrap();
+        coverage(&session, std::slice::from_ref(world.source()), 0, i64::MAX / 2).await.unwrap()
+    };
+    let rows = look(&world).await;
+    let of = |field| counts(&rows, "2026-03-02", field);
+    assert_eq!(of("action"), [0, 0, 30, 0, 10]);
+    assert_eq!(of("unit"), [0, 0, 40, 0, 0]);
+    assert_eq!(of("provider"), [0, 40, 0, 0, 0]);
+    assert_eq!(of("time"), [40, 0, 0, 0, 0]);
+    assert_eq!(of("user"), [20, 0, 0, 0, 20], "without a register nobody is unknown");
+    assert_eq!(of("subject"), [30, 0, 0, 10, 0]);
+    let of = |field| counts(&rows, "2026-10-25", field);
+    assert_eq!(of("time"), [0, 0, 0, 5, 0]);
+    assert_eq!(of("unit"), [5, 0, 0, 0, 0]);
+    assert_eq!(rows.len(), 12);
+    assert!(rows.iter().all(|row| row.act == "HSLF-FS 2016:40" && row.source == "s"));
+
+    let folder = world.folder.path().join("context");
+    std::fs::create_dir(&folder).unwrap();
+    let users: String = (0..40).map(|n| format!("U{n},19121212121{},N,T,,,,\n", n % 10)).collect();
+    let head = "user_id,person_id,name,title,address,postcode,employed_from,employed_to\n";
+    std::fs::write(folder.join("staff.csv"), format!("{head}{users}")).unwrap();
+    std::fs::write(
+        folder.join("units.csv"),
+        "care_unit_id,name,care_provider_id,care_provider_name\nE1,E,P,P\n",
+    )
+    .unwrap();
+    context::load(&world.lake, &folder, chrono_tz::Europe::Stockholm).await.unwrap();
+    let rows = look(&world).await;
+    assert_eq!(counts(&rows, "2026-03-02", "user"), [16, 0, 0, 4, 20]);
+    assert_eq!(counts(&rows, "2026-10-25", "unit"), [3, 0, 0, 2, 0]);
+}

@@ -45,6 +45,8 @@ pub enum Command {
     Context(Context),
     /// The log sources and how far they are read.
     Sources(Sources),
+    /// One log source, before it is configured.
+    Source(Source),
     /// The people who sign in.
     User(User),
     /// Access for programs.
@@ -278,6 +280,32 @@ pub enum SourcesAction {
         to: Option<String>,
         #[command(flatten)]
         format: FormatOption,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Source {
+    #[command(subcommand)]
+    pub action: SourceAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SourceAction {
+    /// Read a file's beginning and show what it would give, personal data masked; nothing is stored. Without --source the
+    /// mapping is guessed, and printed as a [[source]].
+    Try {
+        /// The file; it may be packed.
+        file: PathBuf,
+        /// Read it as this configured source.
+        #[arg(long)]
+        source: Option<String>,
+        /// Whose law is asked, where the mapping is guessed: health-care, social-services, shared-records,
+        /// pupil-health or other.
+        #[arg(long, default_value = "health-care", value_name = "AREA")]
+        legal_area: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
 }
 

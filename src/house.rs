@@ -34,14 +34,17 @@ impl House {
     pub fn ingest(&self) -> anyhow::Result<Ingest> {
         let config = &self.config;
         let spool = config.path(&config.spool.dir);
-        Ok(Ingest::open(self.lake.clone(), &config.organisation, &config.sources, &config.base, &spool)?)
+        let (lake, least) = (self.lake.clone(), config.lake.least_free());
+        let ingest = Ingest::open(lake, &config.organisation, &config.sources, &config.base, &spool)?;
+        Ok(ingest.keeping_free(least))
     }
 
     /// Where others hand in records.
     pub fn receivers(&self) -> anyhow::Result<Receivers> {
         let config = &self.config;
         let spool = config.path(&config.spool.dir);
-        Ok(Receivers::open(&config.sources, config.organisation.timezone, &spool)?)
+        let (zone, least) = (config.organisation.timezone, config.lake.least_free());
+        Ok(Receivers::open(&config.sources, zone, &spool, least)?)
     }
 
     /// A session over what is stored now; Insyn's own looks are left out of `access_events` unless asked for.

@@ -41,6 +41,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Rules(rules) => commands::rules::run(&config, rules).await,
         Command::Findings(findings) => commands::findings::run(&config, findings).await,
         Command::Context(context) => commands::context::run(&config, context).await,
+        Command::Source(source) => commands::source::run(&config, source).await,
         Command::Sources(sources) => commands::sources::run(&config, sources).await,
         Command::User(user) => commands::user::run(&config, user).await,
         Command::Token(token) => commands::token::run(&config, token).await,

@@ -24,6 +24,21 @@ pub struct Organisation {
 pub struct LakeConfig {
     /// A folder (relative to the folder of `insyn.toml`), or a url.
     pub url: String,
+    /// So many MiB stay free on its disk: nothing is read or received below that.
+    #[serde(default = "least_free")]
+    pub least_free_mb: u64,
+}
+
+impl LakeConfig {
+    /// The same in bytes.
+    #[must_use]
+    pub fn least_free(&self) -> u64 {
+        self.least_free_mb.saturating_mul(1 << 20)
+    }
+}
+
+fn least_free() -> u64 {
+    512
 }
 
 /// `[context]`: where the context tables are delivered.

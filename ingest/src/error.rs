@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use insyn_engine::disk::LowDisk;
 use insyn_engine::lake::LakeError;
 
 /// Why a source could not be read, as one sentence for whoever runs it. No value of a record is in it.
@@ -33,6 +34,9 @@ pub enum IngestError {
         /// What the parser said.
         source: serde_json::Error,
     },
+    /// The disk is nearly full.
+    #[error(transparent)]
+    LowDisk(#[from] LowDisk),
     /// The lake refused or failed.
     #[error(transparent)]
     Lake(#[from] LakeError),

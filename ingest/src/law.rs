@@ -115,6 +115,14 @@ pub async fn coverage(
     Ok(all)
 }
 
+/// The act of an area as it may be printed, and the fields that it asks for with the columns that fulfil each.
+#[must_use]
+pub fn demands(area: LegalArea) -> (String, Vec<(String, Vec<String>)>) {
+    let Some(act) = Act::of(area) else { return Default::default() };
+    let asked = LAW.field.iter().filter(|demand| act.fields.contains(&demand.name));
+    (act.cited(), asked.map(|demand| (demand.name.clone(), demand.columns.clone())).collect())
+}
+
 /// What a field is called, in Swedish and English.
 #[must_use]
 pub fn name_of(field: &str) -> Option<(&'static str, &'static str)> {

@@ -26,6 +26,7 @@ mod state;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 
 pub use admit::{admit, event_id};
 pub use config::{Copies, Delivery, LegalArea, SOURCE_KEYS, SourceConfig, SourceFault};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use insyn_engine::config::Organisation;
+use insyn_engine::disk::Room;
 use insyn_engine::lake::Lake;
 use insyn_engine::worker::Worker;
 use insyn_formats::{FormatConfig, FormatName};
@@ -35,6 +36,7 @@ pub struct Ingest {
     sources: Vec<SourceConfig>,
     base: PathBuf,
     settles: Duration,
+    room: Room,
 }
 
 /// How far a run has come.
@@ -100,7 +102,14 @@ impl Ingest {
         let mut sources = sources.to_vec();
         sources.push(own_source(spool));
         let organisation = Arc::new(organisation.clone());
-        Ok(Ingest { lake, organisation, sources, base: base.to_owned(), settles: SETTLES })
+        let room = Room::keeping(Path::new(lake.root()), 0);
+        Ok(Ingest { lake, organisation, sources, base: base.to_owned(), settles: SETTLES, room })
+    }
+
+    /// Stops reading while fewer bytes than this are free on the lake's disk.
+    #[must_use]
+    pub fn keeping_free(self, least: u64) -> Ingest {
+        Ingest { room: Room::keeping(Path::new(self.lake.root()), least), ..self }
     }
 
     /// Reads every source to its present end and commits. What only time can tell (a copy in the making, a file that
@@ -241,6 +250,7 @@ impl Ingest {
         report: &mut SourceReport,
         progress: &mut (dyn FnMut(&Progress) + Send),
     ) -> Result<(SourceReader, bool), IngestError> {
+        self.room.check()?;
         let name = reader.source().name.clone();
         let mut sequence = self.lake.progress(&name).await?.sequence;
         let (mut reader, mut turn) = take_turn(reader).await?;
@@ -258,6 +268,7 @@ impl Ingest {
             let (committed, next) = tokio::join!(commit, take_turn(reader));
             committed?;
             (reader, turn) = next?;
+            self.room.check()?;
             progress(&Progress { source: name.clone(), events: report.events });
         }
         Ok((reader, false))

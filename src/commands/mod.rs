@@ -8,6 +8,7 @@ pub mod ingest;
 pub mod init;
 pub mod rules;
 pub mod serve;
+pub mod source;
 pub mod sources;
 pub mod sql;
 pub mod token;

@@ -54,7 +54,7 @@ async fn coverage(
     print::records(format.chosen(), &rows, zone)
 }
 
-fn named<'a>(sources: &'a [SourceConfig], name: &str) -> anyhow::Result<&'a SourceConfig> {
+pub fn named<'a>(sources: &'a [SourceConfig], name: &str) -> anyhow::Result<&'a SourceConfig> {
     if let Some(source) = sources.iter().find(|source| source.name == name) {
         return Ok(source);
     }

@@ -65,6 +65,10 @@ fn a_lake_that_cannot_be_made_is_one_sentence_and_the_next_run_goes_well() {
 #[test]
 fn a_full_disk_is_one_sentence_and_the_next_run_goes_well() {
     let house = House::new();
+    // To the brim: reading does not stop before.
+    let config = std::fs::read_to_string(house.path("insyn.toml")).unwrap();
+    let config = config.replace("url = \"./lake\"", "url = \"./lake\"\nleast_free_mb = 0");
+    house.write("insyn.toml", config.as_bytes());
     let lines: String = (0..20_000)
         .map(|n| {
             audit_event(
@@ -91,4 +95,22 @@ fn a_full_disk_is_one_sentence_and_the_next_run_goes_well() {
     assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
     assert!(run.stderr.contains("No space left") || run.stderr.contains("full"), "{}", run.stderr);
     assert_eq!(house.ingest()["events"], 20_000, "with room, all is read, once");
+}
+
+#[test]
+fn reading_stops_before_the_disk_is_full_and_goes_on_when_there_is_room() {
+    let house = House::new();
+    house.write(
+        "logs/journal/a.ndjson",
+        audit_event("a", "2026-03-02T08:00:00Z", "SE1-1", "191212121212").as_bytes(),
+    );
+    let plain = std::fs::read_to_string(house.path("insyn.toml")).unwrap();
+    let config = plain.replace("url = \"./lake\"", "url = \"./lake\"\nleast_free_mb = 900000000");
+    house.write("insyn.toml", config.as_bytes());
+    let run = house.run(&["ingest", "--once"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    assert!(run.stderr.contains("nothing is taken in below 900000000 MiB"), "{}", run.stderr);
+    house.write("insyn.toml", plain.as_bytes());
+    assert_eq!(house.ingest()["events"], 1);
 }

@@ -144,7 +144,7 @@ pub async fn house() -> House {
             .unwrap(),
         ],
         base: base.to_owned(),
-        receivers: Receivers::open(&[], chrono_tz::Tz::UTC, &spool).unwrap(),
+        receivers: Receivers::open(&[], chrono_tz::Tz::UTC, &spool, 0).unwrap(),
         own: OwnLog::open(&spool).unwrap(),
         demo: vec![DemoAccount {
             login: "dso".into(),

@@ -19,6 +19,7 @@ mod encoding;
 mod error;
 mod format;
 mod frame;
+pub mod guess;
 mod nearest;
 pub mod read;
 pub mod shape;

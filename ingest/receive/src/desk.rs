@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::Utc;
 use chrono_tz::Tz;
+use insyn_engine::disk::Room;
 use insyn_formats::{Fault, Format, FormatName};
 use insyn_ingest::spool::{Inbox, RECEIVED, Received, Stored};
 use insyn_ingest::{IngestError, SenderConfig, SourceConfig, admit};
@@ -24,6 +25,7 @@ pub struct Desk {
     proven: Inbox,
     /// For what only an address vouches for.
     unproven: Option<Inbox>,
+    room: Room,
     stored: AtomicU64,
     refused: AtomicU64,
 }
@@ -115,11 +117,17 @@ pub enum OpenError {
 }
 
 impl Receivers {
-    /// Opens a desk for each sender of each source; `spool` is the spool's folder.
+    /// Opens a desk for each sender of each source; `spool` is the spool's folder. While fewer bytes than `least_free`
+    /// are free on its disk, nothing is taken.
     ///
     /// # Errors
     /// When it cannot be told where a sender's records belong, or the spool cannot be written.
-    pub fn open(sources: &[SourceConfig], zone: Tz, spool: &Path) -> Result<Receivers, OpenError> {
+    pub fn open(
+        sources: &[SourceConfig],
+        zone: Tz,
+        spool: &Path,
+        least_free: u64,
+    ) -> Result<Receivers, OpenError> {
         check(sources)?;
         let mut desks: Vec<Desk> = Vec::new();
         for source in sources {
@@ -142,6 +150,7 @@ impl Receivers {
                     proven: Inbox::open(&folder.join(sender.folder(true)), &name)?,
                     unproven,
                     sender: sender.clone(),
+                    room: Room::keeping(spool, least_free),
                     stored: AtomicU64::new(0),
                     refused: AtomicU64::new(0),
                 });
@@ -243,6 +252,7 @@ impl Desk {
     /// # Errors
     /// When the disk refuses: then none of them is stored.
     pub(crate) async fn store(&self, records: Vec<Received>, proven: bool) -> Result<Stored, IngestError> {
+        self.room.check()?;
         let refused = records.iter().filter(|received| received.refused.is_some()).count();
         let all = records.len();
         let inbox = match (proven, &self.unproven) {

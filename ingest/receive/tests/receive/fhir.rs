@@ -179,3 +179,12 @@ async fn a_disk_that_refuses_is_said_and_nothing_is_acknowledged() {
     assert_eq!(answer.status, StatusCode::CREATED);
     assert_eq!(house.ingest().await.events, 1);
 }
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_nothing_and_says_so() {
+    let mut house = House::new().await;
+    house.restart_keeping(u64::MAX);
+    let answer = house.post("cosmic", "/fhir/AuditEvent", JSON, event(Some("a"), "SYS-A").to_string()).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+    assert_eq!(house.files(), 0);
+}

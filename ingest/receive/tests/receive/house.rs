@@ -80,7 +80,7 @@ impl House {
         let sources: Sources = toml::from_str(SOURCES).unwrap();
         let sources: Vec<SourceConfig> =
             sources.source.into_iter().map(|source| source.receiving_in(&spool)).collect();
-        let receivers = Receivers::open(&sources, organisation.timezone, &spool).unwrap();
+        let receivers = Receivers::open(&sources, organisation.timezone, &spool, 0).unwrap();
         House { folder, receivers, lake, organisation, sources }
     }
 
@@ -90,9 +90,14 @@ impl House {
 
     /// As a program that was ended and started again.
     pub fn restart(&mut self) {
-        let nobody = Receivers::open(&[], self.organisation.timezone, &self.spool()).unwrap();
+        self.restart_keeping(0);
+    }
+
+    pub fn restart_keeping(&mut self, least_free: u64) {
+        let nobody = Receivers::open(&[], self.organisation.timezone, &self.spool(), 0).unwrap();
         drop(std::mem::replace(&mut self.receivers, nobody));
-        self.receivers = Receivers::open(&self.sources, self.organisation.timezone, &self.spool()).unwrap();
+        let zone = self.organisation.timezone;
+        self.receivers = Receivers::open(&self.sources, zone, &self.spool(), least_free).unwrap();
     }
 
     pub async fn post(&self, who: &str, path: &str, kind: &str, body: impl Into<Body>) -> Answer {

@@ -186,15 +186,21 @@ impl Read {
 fn named_after(path: &Path) -> (String, String) {
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = file.split('.').next().unwrap_or_default();
-    let plain =
-        |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c.to_ascii_lowercase() } else { '-' };
+    let plain = |c: char| match c.to_lowercase().next().unwrap_or(c) {
+        'å' | 'ä' => 'a',
+        'ö' => 'o',
+        c if c.is_ascii_alphanumeric() || c == '_' => c,
+        _ => '-',
+    };
     let name: String = stem.chars().map(plain).collect();
+    // A date in it is the file's, not the log's.
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || "-_".contains(c));
     let ending =
         file.split('.').nth(1).map(|ending| format!("*.{ending}*")).unwrap_or_else(|| "*".to_owned());
     let folder = path.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
     let glob =
         if folder.is_empty() { ending } else { format!("{}/{ending}", glob::Pattern::escape(&folder)) };
-    (if name.is_empty() { "log".to_owned() } else { name }, glob)
+    (if name.is_empty() { "log".to_owned() } else { name.to_owned() }, glob)
 }
 
 fn seen(rows: &[AccessEvent], area: LegalArea, constants: &BTreeMap<String, String>) -> Vec<FieldSeen> {
@@ -294,7 +300,7 @@ mod tests {
         let there = |field: &str| trial.coverage.iter().find(|seen| seen.field == field).unwrap();
         assert_eq!((there("subject").there, there("unit").missing), (30, 30));
         let block = trial.source.unwrap();
-        assert!(block.contains("name = \"v-rdlogg-2026\"") && block.contains("*.csv*"), "{block}");
+        assert!(block.contains("name = \"vardlogg\"") && block.contains("*.csv*"), "{block}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

@@ -14,11 +14,9 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use insyn_benches::insyn;
+use insyn_benches::{Serving, command};
 
 const CONNECTIONS: usize = 64;
 const CONFIG: &str = r#"
@@ -139,13 +137,9 @@ fn answer(answers: &mut BufReader<TcpStream>) -> u16 {
     status
 }
 
-/// Events of some 1.2 kB, each with an id of its own.
+/// Each event has an id of its own.
 fn body(client: usize, request: usize, together: usize) -> String {
-    let event = |n: usize| {
-        format!(
-            r#"{{"resourceType":"AuditEvent","id":"{client}-{request}-{n}","meta":{{"profile":["https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientRead"]}},"type":{{"system":"http://terminology.hl7.org/CodeSystem/audit-event-type","code":"rest","display":"RESTful Operation"}},"subtype":[{{"system":"http://hl7.org/fhir/restful-interaction","code":"read","display":"Läsa"}}],"action":"R","recorded":"2026-08-31T07:07:37.123+02:00","outcome":"0","purposeOfEvent":[{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/v3-ActReason","code":"TREAT"}}]}}],"agent":[{{"type":{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/v3-ParticipationType","code":"IRCP"}}]}},"who":{{"identifier":{{"system":"urn:oid:1.2.752.29.6.2.1","value":"SE2321000016-U{client}"}},"display":"Berit Lindgren"}},"requestor":true,"location":{{"display":"Medicin 1"}},"network":{{"address":"10.0.0.7","type":"2"}}}}],"source":{{"site":"SE2321000016-A101","observer":{{"identifier":{{"value":"SE2321000016-JOURNAL"}},"display":"Journal"}}}},"entity":[{{"what":{{"identifier":{{"system":"urn:oid:1.2.752.129.2.1.3.1","value":"194607222389"}},"display":"Tolvan Ek"}},"type":{{"system":"http://terminology.hl7.org/CodeSystem/audit-entity-type","code":"1"}},"role":{{"system":"http://terminology.hl7.org/CodeSystem/object-role","code":"1"}}}}]}}"#
-        )
-    };
+    let event = |n: usize| insyn_benches::audit_event(&format!("{client}-{request}-{n}"), client);
     if together == 1 {
         return event(0);
     }
@@ -160,40 +154,4 @@ fn body(client: usize, request: usize, together: usize) -> String {
     }
     bundle.push_str("]}");
     bundle
-}
-
-struct Serving {
-    child: Child,
-    address: String,
-}
-
-impl Serving {
-    fn start(folder: &Path) -> Serving {
-        let mut child = Command::new(insyn())
-            .current_dir(folder)
-            .arg("serve")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut lines = lines.map(|line| line.unwrap());
-        let said = lines.find_map(|line| line.strip_prefix("serving on ").map(str::to_owned));
-        let address = said.unwrap().split(';').next().unwrap().to_owned();
-        // Its log goes on into nothing, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Serving { child, address }
-    }
-
-    fn stop(&mut self) {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-INT", &pid]).status().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-fn command(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(insyn()).current_dir(folder).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }

@@ -14,6 +14,7 @@ pub mod context;
 pub mod coverage;
 pub mod disk;
 pub mod error;
+pub mod failpoint;
 pub mod functions;
 mod guard;
 pub mod lake;

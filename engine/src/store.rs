@@ -26,6 +26,7 @@ use object_store::{
 };
 
 use crate::disk::{self, parent};
+use crate::failpoint::crash_at;
 
 /// The name under which this store's errors travel inside [`object_store::Error::Generic`].
 pub(crate) const STORE: &str = "lake folder";
@@ -195,7 +196,9 @@ impl Staged {
     }
 
     fn publish(mut self, replace: bool) -> Result<()> {
+        crash_at("store-written");
         self.file.sync_all().map_err(|e| failed(&self.target, e))?;
+        crash_at("store-fsynced");
         if replace {
             fs::rename(&self.temporary, &self.target).map_err(|e| failed(&self.target, e))?;
             self.published = true;
@@ -203,7 +206,10 @@ impl Staged {
             // The link is the moment of truth; the temporary name is removed when `self` is dropped.
             fs::hard_link(&self.temporary, &self.target).map_err(|e| failed(&self.target, e))?;
         }
-        sync_folder(parent(&self.target))
+        crash_at("store-named");
+        sync_folder(parent(&self.target))?;
+        crash_at("store-folder-fsynced");
+        Ok(())
     }
 }
 

@@ -74,3 +74,20 @@ fn a_crash_at_each_step_of_a_commit_loses_nothing_and_doubles_nothing() {
     house.ingest();
     exactly_what_was_written(&house);
 }
+
+#[test]
+fn a_crash_around_each_fsync_link_and_rename_loses_nothing_and_doubles_nothing() {
+    for point in insyn_engine::failpoint::STORE {
+        // Three make the tables of a new lake, four are of the batch: quarantine and its log, events and theirs.
+        for nth in 1..=7 {
+            let house = House::new();
+            write_logs(&house);
+            let mut command = house.command(&["ingest", "--once"]);
+            command.env("INSYN_CRASH_AT", format!("{point}:{nth}"));
+            let run = crate::house::finish(command);
+            assert!(run.code.is_none(), "{point}:{nth}: the process should have crashed: {}", run.stderr);
+            house.ingest();
+            exactly_what_was_written(&house);
+        }
+    }
+}

@@ -49,8 +49,18 @@ struct Serving {
 
 impl Serving {
     fn start(house: &House) -> Serving {
-        let mut child =
-            house.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+        Serving::crashing(house, "")
+    }
+
+    /// One that dies at a failpoint.
+    fn crashing(house: &House, point: &str) -> Serving {
+        let mut command = house.command(&["serve"]);
+        let mut child = command
+            .env("INSYN_CRASH_AT", point)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
         let (said, lines) = mpsc::channel();
         let stderr = child.stderr.take().expect("piped");
         std::thread::spawn(move || {
@@ -189,6 +199,46 @@ fn what_was_acknowledged_is_there_once_after_kill_9() {
     assert_eq!(from.len(), 1);
     assert_eq!(from[0]["received_from"], "cosmic");
     assert_eq!(house.ingest()["events"], 0);
+}
+
+#[test]
+fn a_crash_at_each_step_of_storing_loses_nothing_that_was_acknowledged() {
+    let house = receiving();
+    let mut acknowledged = Vec::new();
+    for point in insyn_engine::failpoint::INBOX {
+        for nth in [1, 4] {
+            if point == "inbox-begun" && nth > 1 {
+                // A process begins one file here.
+                continue;
+            }
+            let serving = Serving::crashing(&house, &format!("{point}:{nth}"));
+            let agent = client(&house, Some("cosmic.example"));
+            let port = serving.api.rsplit(':').next().expect("a port").to_owned();
+            let mut died = false;
+            for n in 0..20 {
+                let id = format!("{point}-{nth}-{n}");
+                let event = audit_event(&id, "2026-03-02T08:00:00+01:00", "SE1-1", "191212121212");
+                let request = agent
+                    .post(format!("https://localhost:{port}/fhir/AuditEvent"))
+                    .header("content-type", "application/fhir+json");
+                match request.send(event) {
+                    Ok(answer) if answer.status() == 201 => acknowledged.push(id),
+                    _ => {
+                        died = true;
+                        break;
+                    }
+                }
+            }
+            assert!(died, "{point}:{nth}: the process should have crashed");
+        }
+    }
+    assert_eq!(acknowledged.len(), 9, "three before each fourth time");
+    house.ingest();
+    let stored = counted(&house, "journal");
+    for id in &acknowledged {
+        assert_eq!(stored.get(id), Some(&1), "{id}");
+    }
+    assert!(stored.values().all(|n| *n == 1));
 }
 
 #[test]

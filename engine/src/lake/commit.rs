@@ -14,11 +14,11 @@ use insyn_event::AccessEvent;
 
 use super::encode::{self, Encoded};
 use super::error::LakeError;
-use super::failpoint::crash_at;
 use super::log::{Decision, TableLog, TableState};
 use super::segment::{segment, year_of};
 use super::source::{ORDINALS, Ordinals, SourceState, app_id, domain, is_dead};
 use super::types::{Committed, LakeFile, SourceCommit, Table};
+use crate::failpoint::crash_at;
 use crate::worker::Worker;
 
 /// A file that lies in its place but is in no commit yet.

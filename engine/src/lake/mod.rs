@@ -8,7 +8,6 @@ mod commit;
 mod create;
 mod encode;
 mod error;
-mod failpoint;
 mod location;
 mod lock;
 mod log;
@@ -31,7 +30,6 @@ use commit::Logs;
 use log::{TableLog, TableState};
 
 pub use error::LakeError;
-pub use failpoint::CRASH_POINTS;
 pub use lock::LakeLock;
 pub use snapshot::Snapshot;
 pub use types::{Bounds, Committed, Gap, LakeFile, Progress, Quarantined, SourceCommit, Table};

@@ -262,7 +262,7 @@ fn json(text: &str) -> Guess {
             record => flatten(&record, "", &mut values),
         }
     }
-    let values: Vec<(String, Vec<String>)> = values.into_iter().collect();
+    let values: Vec<Column> = values.into_iter().collect();
     mapped(FormatConfig::new(FormatName::Json), &values)
 }
 
@@ -284,76 +284,99 @@ fn flatten(value: &serde_json::Value, at: &str, out: &mut BTreeMap<String, Vec<S
     }
 }
 
+/// A column of the log: its name, and what was seen in it.
+type Column = (String, Vec<String>);
+
 /// Maps columns by their names, then by their values.
-fn mapped(mut config: FormatConfig, values: &[(String, Vec<String>)]) -> Guess {
-    let mut free: Vec<&(String, Vec<String>)> = values.iter().collect();
-    let mut take = |column: &str, by: &dyn Fn(&(String, Vec<String>)) -> bool| {
-        let at = free.iter().position(|known| by(known))?;
-        let (name, cells) = free.remove(at);
+fn mapped(config: FormatConfig, values: &[Column]) -> Guess {
+    let mut mapping = Mapping { config, all: values, free: values.iter().collect(), notes: Vec::new() };
+    mapping.by_name();
+    mapping.by_value("subject_id", |cells| most(cells, is_person));
+    mapping.by_value("occurred_at", |cells| time_format(cells).is_some());
+    mapping.by_value("user_id", |cells| most(cells, is_hsa_id));
+    mapping.tell_times();
+    mapping.tell_emergencies();
+    mapping.tell_the_rest();
+    Guess { config: mapping.config, notes: mapping.notes }
+}
+
+struct Mapping<'a> {
+    config: FormatConfig,
+    all: &'a [Column],
+    /// Not mapped yet.
+    free: Vec<&'a Column>,
+    notes: Vec<String>,
+}
+
+impl Mapping<'_> {
+    fn by_name(&mut self) {
+        for (column, names) in NAMES {
+            let known = |name: &&str| self.free.iter().position(|(written, _)| plain(written) == **name);
+            if let Some(at) = names.iter().find_map(known) {
+                self.take(column, at);
+            }
+        }
+    }
+
+    fn by_value(&mut self, column: &str, looks: impl Fn(&[String]) -> bool) {
+        if self.config.fields.contains_key(column) {
+            return;
+        }
+        if let Some(at) = self.free.iter().position(|(_, cells)| looks(cells)) {
+            let name = self.take(column, at);
+            self.notes
+                .push(format!("{column}: taken from {name:?} by what its values look like; look at it"));
+        }
+    }
+
+    fn take(&mut self, column: &str, at: usize) -> String {
+        let name = self.free.remove(at).0.clone();
         let rule = FieldRule { column: name.clone(), ..FieldRule::default() };
-        config.fields.insert(column.to_owned(), rule);
-        Some(cells)
-    };
-    for (column, names) in NAMES {
-        for name in *names {
-            if take(column, &|(written, _)| plain(written) == *name).is_some() {
-                break;
+        self.config.fields.insert(column.to_owned(), rule);
+        name
+    }
+
+    fn cells_of(&self, column: &str) -> Option<&[String]> {
+        let rule = self.config.fields.get(column)?;
+        self.all.iter().find(|(name, _)| *name == rule.column).map(|(_, cells)| cells.as_slice())
+    }
+
+    fn tell_times(&mut self) {
+        match self.cells_of("occurred_at").map(time_format) {
+            Some(Some(format)) => self.config.time_format = format.map(str::to_owned),
+            Some(None) => {
+                let note = "occurred_at: how its times are written could not be told; set time_format";
+                self.notes.push(note.to_owned());
             }
+            None => {}
         }
     }
-    let missing = |column: &str, config: &FormatConfig| !config.fields.contains_key(column);
-    let mut notes = Vec::new();
-    for (column, looks) in [
-        ("subject_id", &(|cells: &[String]| most(cells, is_person)) as &dyn Fn(&[String]) -> bool),
-        ("occurred_at", &|cells: &[String]| time_format(cells).is_some()),
-        ("user_id", &|cells: &[String]| most(cells, is_hsa_id)),
-    ] {
-        if !missing(column, &config) {
-            continue;
-        }
-        if let Some(at) = free.iter().position(|(_, cells)| looks(cells)) {
-            let (name, _) = free.remove(at);
-            notes.push(format!("{column}: taken from {name:?} by what its values look like; look at it"));
-            config
-                .fields
-                .insert(column.to_owned(), FieldRule { column: name.clone(), ..FieldRule::default() });
-        }
-    }
-    let cells_of = |column: &str, config: &FormatConfig| {
-        let rule = config.fields.get(column)?;
-        values.iter().find(|(name, _)| *name == rule.column).map(|(_, cells)| cells.as_slice())
-    };
-    if let Some(cells) = cells_of("occurred_at", &config) {
-        match time_format(cells) {
-            Some(format) => config.time_format = format.map(str::to_owned),
-            None => {
-                notes.push("occurred_at: how its times are written could not be told; set time_format".into())
-            }
-        }
-    }
-    if let Some(cells) = cells_of("emergency", &config) {
-        let mut yes: Vec<String> = YES
-            .iter()
-            .filter(|word| cells.iter().any(|cell| cell == *word))
-            .map(|w| (*w).to_owned())
-            .collect();
+
+    fn tell_emergencies(&mut self) {
+        let Some(cells) = self.cells_of("emergency") else { return };
+        let seen = |word: &&&str| cells.iter().any(|cell| cell == **word);
+        let mut yes: Vec<String> = YES.iter().filter(seen).map(|word| (*word).to_owned()).collect();
         if yes.is_empty() {
             yes.push("Ja".to_owned());
-            notes.push("emergency: no value was yes in what was seen; look at the word for it".to_owned());
+            let note = "emergency: no value was yes in what was seen; look at the word for it";
+            self.notes.push(note.to_owned());
         }
-        if let Some(rule) = config.fields.get_mut("emergency") {
+        if let Some(rule) = self.config.fields.get_mut("emergency") {
             rule.yes = yes;
         }
     }
-    let absent: Vec<&str> = WANTED.iter().copied().filter(|column| missing(column, &config)).collect();
-    if !absent.is_empty() {
-        notes.push(format!("nothing was found for {}", absent.join(", ")));
+
+    fn tell_the_rest(&mut self) {
+        let mapped = |column: &&str| self.config.fields.contains_key(*column);
+        let absent: Vec<&str> = WANTED.iter().copied().filter(|column| !mapped(column)).collect();
+        if !absent.is_empty() {
+            self.notes.push(format!("nothing was found for {}", absent.join(", ")));
+        }
+        let unused: Vec<&str> = self.free.iter().map(|(name, _)| name.as_str()).collect();
+        if !unused.is_empty() {
+            self.notes.push(format!("not mapped: {}", unused.join(", ")));
+        }
     }
-    let unused: Vec<&str> = free.iter().map(|(name, _)| name.as_str()).collect();
-    if !unused.is_empty() {
-        notes.push(format!("not mapped: {}", unused.join(", ")));
-    }
-    Guess { config, notes }
 }
 
 /// Letters and digits of a name, lower case; of a JSON pointer the last part.

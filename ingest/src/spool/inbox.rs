@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{NaiveDate, Utc};
+use insyn_engine::failpoint::crash_at;
 use insyn_formats::spool;
 
 use super::writer::{Failed, Writer};
@@ -91,7 +92,13 @@ impl Files {
             let offsets = records.iter().map(place).collect();
             stored.push(Stored { file_id: Arc::clone(&open.id), offsets });
         }
-        if let Err(error) = open.file.write_all(&bytes).and_then(|()| open.file.sync_data()) {
+        crash_at("inbox-before-write");
+        let written = open.file.write_all(&bytes).and_then(|()| {
+            crash_at("inbox-written");
+            open.file.sync_data()
+        });
+        crash_at("inbox-fsynced");
+        if let Err(error) = written {
             // What nobody was told of must not stay; where that fails too, nothing more is written after it.
             if open.file.set_len(open.len).is_ok() {
                 let path = open.path.clone();
@@ -121,6 +128,7 @@ impl Files {
         file.lock()?;
         let first = spool::header(&id);
         file.write_all(&first)?;
+        crash_at("inbox-begun");
         file.sync_data()?;
         File::open(&self.folder)?.sync_all()?;
         Ok(Open { file, path, id: id.into(), len: first.len() as u64, day: now.date_naive() })

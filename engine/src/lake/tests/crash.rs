@@ -38,7 +38,7 @@ fn run_child(folder: &FsPath, crash_at: &str) -> bool {
 
 #[tokio::test]
 async fn killed_at_any_step_a_batch_counts_once_after_it_is_given_again() {
-    for point in CRASH_POINTS {
+    for point in crate::failpoint::COMMIT {
         let folder = tempfile::tempdir().unwrap();
         let lake = open(folder.path()).await;
         let mut oracle = Oracle::default();

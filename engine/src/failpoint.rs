@@ -2,8 +2,8 @@
 //!
 //! Compiled in under `debug_assertions` only; a release binary has none of it.
 
-/// The named steps of a commit, in order.
-pub const CRASH_POINTS: [&str; 6] = [
+/// The named steps of a commit to the lake, in order.
+pub const COMMIT: [&str; 6] = [
     "after-quarantine-commit",
     "after-gaps-commit",
     "before-events-put",
@@ -12,13 +12,20 @@ pub const CRASH_POINTS: [&str; 6] = [
     "after-log-commit",
 ];
 
+/// The steps of every put into the lake's folder: data files and log entries alike.
+pub const STORE: [&str; 4] = ["store-written", "store-fsynced", "store-named", "store-folder-fsynced"];
+
+/// The steps of storing what was received.
+pub const INBOX: [&str; 4] = ["inbox-begun", "inbox-before-write", "inbox-written", "inbox-fsynced"];
+
 /// Ends the process at once, with nothing flushed or dropped, if `point` is the one asked for.
 #[cfg(debug_assertions)]
-pub(crate) fn crash_at(point: &str) {
+pub fn crash_at(point: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static TIMES: AtomicU64 = AtomicU64::new(0);
 
-    debug_assert!(CRASH_POINTS.contains(&point), "{point}");
+    let known = [&COMMIT[..], &STORE, &INBOX].concat();
+    debug_assert!(known.contains(&point), "{point}");
     let Ok(asked) = std::env::var("INSYN_CRASH_AT") else { return };
     let (name, nth) = asked.split_once(':').unwrap_or((&asked, "1"));
     if name == point && TIMES.fetch_add(1, Ordering::SeqCst) + 1 >= nth.parse().unwrap_or(1) {
@@ -26,5 +33,6 @@ pub(crate) fn crash_at(point: &str) {
     }
 }
 
+/// Nothing.
 #[cfg(not(debug_assertions))]
-pub(crate) fn crash_at(_point: &str) {}
+pub fn crash_at(_point: &str) {}

@@ -43,6 +43,8 @@ pub enum Command {
     Findings(Findings),
     /// The context tables: staff, units, care relations and so on.
     Context(Context),
+    /// Merge small files of the lake into large ones; `serve` does so by itself.
+    Compact,
     /// The log sources and how far they are read.
     Sources(Sources),
     /// One log source, before it is configured.
@@ -252,7 +254,11 @@ pub struct Context {
 #[derive(Debug, Subcommand)]
 pub enum ContextAction {
     /// Read the context tables, all or none.
-    Load,
+    Load {
+        /// Also when the folder lacks tables that had rows: they are empty from then on.
+        #[arg(long)]
+        allow_missing: bool,
+    },
     /// Rows, age and covered period of each table, by unit.
     Status(FormatOption),
 }

@@ -126,6 +126,10 @@ impl Config {
         let document = Document { file, text: &text };
         let table = DeTable::parse(&text).map_err(|error| document.syntax(&error))?.into_inner();
         document.unknown_sections(&table)?;
+        let api: ApiConfig = document.or_default(&table, "api", "")?;
+        if let (Err(error), Some(section)) = (api.check(), table.get("api")) {
+            return Err(document.key(document.span_of(section, "listen"), "api.listen", error.to_string()));
+        }
         let spool: SpoolConfig = document.or_default(&table, "spool", "")?;
         let received = base.join(&spool.dir);
         let syslog: SyslogConfig = document.or_default(&table, "syslog", "")?;
@@ -136,7 +140,7 @@ impl Config {
             state: document.or_default(&table, "state", "")?,
             context: document.or_default(&table, "context", "dir = \"context\"")?,
             spool,
-            api: document.or_default(&table, "api", "")?,
+            api,
             rules: document.or_default(&table, "rules", "")?,
             commands: document.or_default(&table, "commands", "")?,
             syslog: syslog.below(&base),

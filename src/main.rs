@@ -17,6 +17,8 @@ use crate::config::ConfigError;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // What is written holds personal data: it is for the account that runs this alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     start_log();
     let runtime =
         match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(8 << 20).build() {
@@ -41,6 +43,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Rules(rules) => commands::rules::run(&config, rules).await,
         Command::Findings(findings) => commands::findings::run(&config, findings).await,
         Command::Context(context) => commands::context::run(&config, context).await,
+        Command::Compact => commands::compact::run(&config).await,
         Command::Source(source) => commands::source::run(&config, source).await,
         Command::Sources(sources) => commands::sources::run(&config, sources).await,
         Command::User(user) => commands::user::run(&config, user).await,

@@ -117,13 +117,24 @@ pub fn sentence(error: &anyhow::Error) -> String {
 }
 
 /// The start of a period as typed: RFC 3339, or a date, whose local midnight it means. µs UTC.
-pub fn from_time(text: Option<&str>, zone: Tz) -> anyhow::Result<Option<i64>> {
+fn from_time(text: Option<&str>, zone: Tz) -> anyhow::Result<Option<i64>> {
     text.map(|text| instant(text, zone, 0).map_err(|error| usage("--from", error))).transpose()
 }
 
 /// The end of a period as typed, not included; a date means to the end of that day. µs UTC.
-pub fn to_time(text: Option<&str>, zone: Tz) -> anyhow::Result<Option<i64>> {
+fn to_time(text: Option<&str>, zone: Tz) -> anyhow::Result<Option<i64>> {
     text.map(|text| instant(text, zone, 1).map_err(|error| usage("--to", error))).transpose()
+}
+
+/// Both ends of a period as typed; one that ends before it begins is wrong usage.
+pub fn period(from: Option<&str>, to: Option<&str>, zone: Tz) -> anyhow::Result<(Option<i64>, Option<i64>)> {
+    let (begins, ends) = (from_time(from, zone)?, to_time(to, zone)?);
+    if let (Some(begins), Some(ends)) = (begins, ends)
+        && begins >= ends
+    {
+        return Err(usage("--to", anyhow!("found a time that is not after --from, expected a later one")));
+    }
+    Ok((begins, ends))
 }
 
 fn usage(option: &str, error: anyhow::Error) -> anyhow::Error {

@@ -45,18 +45,39 @@ pub struct ApiConfig {
     /// The authorities whose certificates senders of logs may show, PEM.
     #[serde(default)]
     pub tls_client_ca: Option<PathBuf>,
+    /// TLS ends at a proxy before this: then plain HTTP may be served beyond loopback, and cookies are for TLS all the
+    /// same.
+    #[serde(default)]
+    pub behind_proxy: bool,
 }
 
 impl Default for ApiConfig {
     fn default() -> ApiConfig {
-        ApiConfig { listen: default_listen(), tls_cert: None, tls_key: None, tls_client_ca: None }
+        ApiConfig {
+            listen: default_listen(),
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            behind_proxy: false,
+        }
     }
 }
 
 impl ApiConfig {
-    /// Whether people reach it through TLS of its own.
+    /// Whether people reach it through TLS.
     pub fn is_tls(&self) -> bool {
-        self.tls_cert.is_some() || self.tls_key.is_some()
+        self.behind_proxy || self.tls_cert.is_some() || self.tls_key.is_some()
+    }
+
+    /// Plain HTTP beyond this machine shows passwords and records to whoever listens on the way.
+    ///
+    /// # Errors
+    /// [`ApiError::Plain`].
+    pub fn check(&self) -> Result<(), ApiError> {
+        if self.is_tls() || self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        Err(ApiError::Plain { address: self.listen })
     }
 }
 
@@ -75,6 +96,11 @@ pub enum ApiError {
     Listen { address: SocketAddr, what: io::Error },
     #[error("api.tls_cert and api.tls_key: found only {found}, expected both or none")]
     HalfTls { found: &'static str },
+    #[error(
+        "{address} is reached from other machines and no TLS is configured; give api.tls_cert and api.tls_key, \
+         or listen on loopback, or say api.behind_proxy = true where a proxy ends TLS"
+    )]
+    Plain { address: SocketAddr },
     #[error("api.tls_client_ca: found no tls_cert and tls_key beside it, expected both")]
     ClientsWithoutTls,
     #[error("api: expected a PEM certificate chain, its key, and authorities: {0}")]
@@ -112,6 +138,7 @@ pub async fn serve_router(
     stop: watch::Receiver<bool>,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ApiError> {
+    config.check()?;
     let tls = match (&config.tls_cert, &config.tls_key) {
         (Some(cert), Some(key)) => Some(load(cert, key, config.tls_client_ca.as_deref())?),
         (None, None) if config.tls_client_ca.is_some() => return Err(ApiError::ClientsWithoutTls),

@@ -123,6 +123,10 @@ texts! {
     instead_unresolved: "okänt id", "unknown id";
     instead_doubtful: "osäker tid", "doubtful time";
     instead_missing: "saknas", "missing";
+    odd_title: "Egna id och klocka, de senaste två dygnen", "Own ids and clock, the last two days";
+    odd_repeated: "{n} av {all} poster har ett id som en annan post också har. Alla är sparade: lika rader är bevis.", "{n} of {all} records have an id that another record has too. All are kept: identical rows are evidence.";
+    odd_ahead: "{n} händelser låg mer än en minut framåt i tiden när de lästes, som mest {far}.", "{n} events lay more than a minute ahead in time when they were read, at most {far}.";
+    odd_none: "Inget id upprepas bland {all} poster, och ingen händelse ligger framåt i tiden.", "No id is repeated among {all} records, and no event lies ahead in time.";
     reasons_title: "Varför poster ligger i karantän", "Why records are in quarantine";
     fault: "Fel", "Fault";
     records: "Poster", "Records";
@@ -225,8 +229,8 @@ texts! {
     user_title: "Vad har användaren öppnat?", "What did this user open?";
     around_finding: "Visar tiden kring fyndet, {from} till {to}.", "Shows the time around the finding, {from} to {to}.";
     own_units_only: "Visar åtkomster från de enheter som du svarar för.", "Shows accesses from the units that you answer for.";
-    joined_accounts: "Kontot {asked} hör till {used}.", "The account {asked} belongs to {used}.";
-    joined_identities: "Numret {asked} hör ihop med {used}.", "The number {asked} belongs with {used}.";
+    joined_accounts: "{asked} och {used} är samma person, enligt kontotabellen.", "{asked} and {used} are the same person, by the table of accounts.";
+    joined_identities: "Numren {asked} och {used} hör till samma person.", "The numbers {asked} and {used} belong to the same person.";
     summary: "Sammanfattning", "Summary";
     rows: "Åtkomster", "Accesses";
     visits: "Besök", "Visits";

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use crate::lake::Lake;
 
-pub use load::load;
+pub use load::{Missing, load, missing};
 pub use manifest::{Manifest, ManifestTable, UnitPeriod};
 pub use tables::{ContextColumn, ContextTable, Kind, TABLES, table};
 
@@ -120,15 +120,26 @@ pub struct TableStatus {
     /// The current load, when it holds the table.
     pub load: Option<String>,
     /// µs UTC; the age is counted from here.
+    #[serde(serialize_with = "rfc3339")]
     pub loaded_at: Option<i64>,
     /// How many rows; 0 when not loaded.
     pub rows: u64,
     /// The earliest instant that a row states, µs UTC.
+    #[serde(serialize_with = "rfc3339")]
     pub from: Option<i64>,
     /// The latest one; `None` where a row is open-ended or none states an end.
+    #[serde(serialize_with = "rfc3339")]
     pub to: Option<i64>,
     /// The same by unit, where the table has `care_unit_id`.
     pub units: Vec<UnitPeriod>,
+}
+
+fn rfc3339<S: serde::Serializer>(at: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+    let at = at.and_then(chrono::DateTime::from_timestamp_micros);
+    serde::Serialize::serialize(
+        &at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
+        serializer,
+    )
 }
 
 /// Every context table with its age, rows and period; tables that are not loaded have no load.

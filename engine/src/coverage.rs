@@ -205,3 +205,47 @@ pub async fn hours(session: &Session, from: i64, to: i64) -> Result<Vec<(String,
     }
     Ok(hours)
 }
+
+/// What a source's own ids and clock say of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// Log records.
+    pub records: u64,
+    /// Of these, more than their ids: a record with an id that another one has. Both are kept.
+    pub repeated: u64,
+    /// Rows of events that lie more than a minute after they were read.
+    pub ahead: u64,
+    /// The farthest of them, in µs.
+    pub most_ahead: i64,
+}
+
+/// Ids that are used twice and clocks that run ahead, between two instants (µs UTC; the second exclusive).
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn oddities(session: &Session, source: &str, from: i64, to: i64) -> Result<Oddities, EngineError> {
+    let instant = |at| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
+    let parameters = ParamValues::from(vec![
+        ("source", ScalarValue::Utf8(Some(source.to_owned()))),
+        ("from", instant(from)),
+        ("to", instant(to)),
+    ]);
+    let query = "SELECT count(DISTINCT file_id || ':' || CAST(file_offset AS VARCHAR)) AS records, \
+                 count(DISTINCT event_id) AS ids, count(*) FILTER (WHERE ahead > 60000000) AS ahead, \
+                 coalesce(max(ahead), 0) AS most FROM (SELECT event_id, file_id, file_offset, \
+                 CAST(occurred_at AS BIGINT) - CAST(ingested_at AS BIGINT) AS ahead FROM access_events \
+                 WHERE source = $source AND occurred_at >= $from AND occurred_at < $to)";
+    let frame = session.datafusion().sql(query).await?.with_param_values(parameters)?;
+    let batches = frame.collect().await?;
+    let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else {
+        return Ok(Oddities::default());
+    };
+    let number = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(0);
+    let (records, ids) = (number(0) as u64, number(1) as u64);
+    Ok(Oddities {
+        records,
+        repeated: records.saturating_sub(ids),
+        ahead: number(2) as u64,
+        most_ahead: number(3).max(0),
+    })
+}

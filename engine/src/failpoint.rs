@@ -12,6 +12,9 @@ pub const COMMIT: [&str; 6] = [
     "after-log-commit",
 ];
 
+/// The steps of a merge of small files, in order.
+pub const MERGE: [&str; 3] = ["before-merged-put", "after-merged-put", "after-merged-commit"];
+
 /// The steps of every put into the lake's folder: data files and log entries alike.
 pub const STORE: [&str; 4] = ["store-written", "store-fsynced", "store-named", "store-folder-fsynced"];
 
@@ -24,7 +27,7 @@ pub fn crash_at(point: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static TIMES: AtomicU64 = AtomicU64::new(0);
 
-    let known = [&COMMIT[..], &STORE, &INBOX].concat();
+    let known = [&COMMIT[..], &MERGE, &STORE, &INBOX].concat();
     debug_assert!(known.contains(&point), "{point}");
     let Ok(asked) = std::env::var("INSYN_CRASH_AT") else { return };
     let (name, nth) = asked.split_once(':').unwrap_or((&asked, "1"));

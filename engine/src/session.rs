@@ -99,6 +99,17 @@ pub struct Session {
     limits: Limits,
 }
 
+/// A member of staff, as the context tables have them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonBehind {
+    /// Under which the rules know them.
+    pub user_id: String,
+    /// Every account that was ever theirs.
+    pub accounts: Vec<String>,
+    /// Whether the tables know anybody of the id that was asked for.
+    pub known: bool,
+}
+
 impl Session {
     /// Pins the newest version of the lake and the current context load.
     ///
@@ -200,6 +211,21 @@ impl Session {
         let mut names = schemas.map(|s| s.table_names()).unwrap_or_default();
         names.sort();
         names
+    }
+
+    /// Who is behind a user's id or account, by the context tables as they are now.
+    pub fn person_behind(&self, id: &str) -> PersonBehind {
+        let resolver = self.resolver();
+        let id = insyn_event::hsa_id(id.trim()).into_owned();
+        let holders = resolver.holders(&id, i64::MIN, i64::MAX);
+        // An account that several had at different times is nobody's in particular.
+        let user_id = match holders.iter().next() {
+            Some(holder) if holders.len() == 1 => (*holder).to_owned(),
+            _ => id.clone(),
+        };
+        let accounts = resolver.accounts_of(&user_id).to_vec();
+        let known = !holders.is_empty() || !accounts.is_empty() || resolver.knows_staff(&user_id);
+        PersonBehind { user_id, accounts, known }
     }
 
     pub(crate) fn resolver(&self) -> &Arc<Resolver> {

@@ -181,7 +181,9 @@ impl Pass<'_> {
     }
 
     fn through(&mut self, mut bytes: Bytes, head: &[u8], whole: bool) -> io::Result<Stop> {
-        let mut opened = self.setting.format.open(head).map_err(|fault| fault.to_string());
+        // Nothing in the file can be read so: the fault is the configuration's or the file's, and is for people to mend.
+        let mut reader =
+            self.setting.format.open(head).map_err(|fault| io::Error::other(fault.to_string()))?;
         let mut buffer = Vec::new();
         let (mut ended, mut broken) = (false, None);
         while !self.is_full() {
@@ -197,10 +199,9 @@ impl Pass<'_> {
                     None => None,
                 };
             }
-            let used = match (&mut opened, self.skipping) {
-                (_, Some(from)) => self.skip(&buffer, from, ended),
-                (Ok(reader), None) => self.cut(reader, &buffer, ended && whole && broken.is_none()),
-                (Err(why), None) => self.refuse(&buffer, why),
+            let used = match self.skipping {
+                Some(from) => self.skip(&buffer, from, ended),
+                None => self.cut(&mut reader, &buffer, ended && whole && broken.is_none()),
             };
             self.advance(&mut buffer, used);
             if self.is_full() {
@@ -218,14 +219,6 @@ impl Pass<'_> {
             }
         }
         Ok(Stop::Full)
-    }
-
-    /// Of a file that this source's format cannot be read from, every byte goes to quarantine.
-    fn refuse(&mut self, buffer: &[u8], why: &str) -> usize {
-        self.quarantine(self.position, buffer, why);
-        self.position += buffer.len() as u64;
-        self.rows.bytes += buffer.len() as u64;
-        buffer.len()
     }
 
     fn advance(&mut self, buffer: &mut Vec<u8>, used: usize) {

@@ -53,6 +53,10 @@ const LOOKS: &str = "select * from accesses where subject_key is not null and ac
     and (user_kind is null or user_kind not in ('subject', 'representative', 'system')) \
     and (outcome is null or outcome = 'success')";
 
+/// Whose an account is, where it is one person's; accounts are compared without regard to case.
+const BEHIND: &str = "select upper(account_id) as account, min(user_id) as user_id from accounts \
+    group by upper(account_id) having count(distinct user_id) = 1";
+
 /// The tables of one run.
 pub(crate) struct Desk {
     pub ctx: SessionContext,
@@ -157,6 +161,9 @@ impl Desk {
             (Arc::clone(frame.schema().inner()), frame.collect_partitioned().await?);
         let count = parts.iter().flatten().map(RecordBatch::num_rows).sum();
         self.rows.insert(table.to_owned(), count);
+        if table == "care_relations" {
+            (schema, parts) = self.with_people(schema, parts).await?;
+        }
         if !keys.is_empty() {
             self.put("written", schema, parts)?;
             let keys: String =
@@ -169,6 +176,35 @@ impl Desk {
         // Qualifiers of the query that made the rows do not belong in the table.
         let schema = Arc::new(Schema::new(schema.fields().clone()));
         self.put(table, schema, parts)
+    }
+
+    /// Relations with the people behind the accounts that are written in them: who registered one, and whose it is.
+    /// An account that several had at different times stays as written.
+    async fn with_people(
+        &self,
+        schema: SchemaRef,
+        parts: Vec<Vec<RecordBatch>>,
+    ) -> Result<(SchemaRef, Vec<Vec<RecordBatch>>), DataFusionError> {
+        let frame = self.source.sql(BEHIND).await?;
+        let behind = (Arc::clone(frame.schema().inner()), frame.collect_partitioned().await?);
+        self.put("behind", Arc::new(Schema::new(behind.0.fields().clone())), behind.1)?;
+        self.put("written", Arc::new(Schema::new(schema.fields().clone())), parts)?;
+        let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+            "created_by" => "coalesce(c.user_id, w.created_by) as created_by".to_owned(),
+            "user_id" => "coalesce(u.user_id, w.user_id) as user_id".to_owned(),
+            other => format!("w.{other}"),
+        });
+        let columns: Vec<String> = columns.collect();
+        let query = format!(
+            "select {} from written w left join behind c on c.account = upper(w.created_by) \
+             left join behind u on u.account = upper(w.user_id)",
+            columns.join(", ")
+        );
+        let frame = self.ctx.sql(&query).await?;
+        let resolved = (Arc::clone(frame.schema().inner()), frame.collect_partitioned().await?);
+        self.ctx.deregister_table("written")?;
+        self.ctx.deregister_table("behind")?;
+        Ok(resolved)
     }
 
     async fn lay_units(&mut self) -> Result<(), DataFusionError> {

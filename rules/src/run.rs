@@ -153,7 +153,7 @@ async fn judge_all(
             let sight = sight(&rules, slice, zone);
             let rows = desk.lay(sight.0, sight.1).await?;
             latest(&rows, &mut read_to)?;
-            waiting.see(&rows)?;
+            waiting.see(&rows, slice)?;
             let before = hits.len();
             for (n, state) in
                 states.iter_mut().enumerate().filter(|(_, s)| s.run.state == RuleState::Evaluated)

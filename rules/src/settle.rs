@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::error::DataFusionError;
 
 use crate::desk::text_array;
@@ -53,8 +54,9 @@ impl<'a> Waiting<'a> {
         waiting
     }
 
-    /// Notes which of their accesses these rows hold, by the same person in the same record as then.
-    pub fn see(&mut self, rows: &[RecordBatch]) -> Result<(), DataFusionError> {
+    /// Notes which of their accesses these rows hold, by the same person in the same record as then. Only those within
+    /// `slice` count: what lies around it is looked at, not judged.
+    pub fn see(&mut self, rows: &[RecordBatch], slice: (i64, i64)) -> Result<(), DataFusionError> {
         if self.found.is_empty() {
             return Ok(());
         }
@@ -62,7 +64,9 @@ impl<'a> Waiting<'a> {
             let schema = batch.schema();
             let text = |name: &str| text_array(batch, schema.index_of(name)?);
             let (ids, actors, subjects) = (text("event_id")?, text("actor_id")?, text("subject_key")?);
-            for row in 0..batch.num_rows() {
+            let times = batch.column(schema.index_of("occurred_at")?);
+            let times = times.as_primitive::<TimestampMicrosecondType>();
+            for row in (0..batch.num_rows()).filter(|row| (slice.0..slice.1).contains(&times.value(*row))) {
                 let Some(places) = self.wanted.get(ids.value(row)) else { continue };
                 for place in places {
                     let found = &mut self.found[*place];

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use insyn_engine::context;
 
 use crate::cli::{Context, ContextAction};
@@ -13,11 +14,18 @@ pub async fn run(config: &Path, arguments: Context) -> anyhow::Result<ExitCode> 
     let house = House::open(config).await?;
     let zone = house.config.organisation.timezone;
     match arguments.action {
-        ContextAction::Load => {
+        ContextAction::Load { allow_missing } => {
             let folder = house.config.path(&house.config.context.dir);
+            let missing = context::missing(&house.lake, &folder).await?;
+            if !missing.is_empty() && !allow_missing {
+                bail!("{}; or load with --allow-missing", missing.sentence(&folder));
+            }
             let report = context::load(&house.lake, &folder, zone).await?;
             for table in &report.tables {
                 eprintln!("{:<16} {:>9} rows", table.table, table.rows);
+                for note in &table.notes {
+                    eprintln!("note: {}: {note}", table.file);
+                }
             }
             for note in &report.notes {
                 eprintln!("note: {note}");

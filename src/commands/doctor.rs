@@ -14,19 +14,28 @@ use crate::print;
 struct Check {
     what: String,
     fault: Option<String>,
+    /// Nothing wrong, and perhaps not what was meant.
+    note: Option<String>,
+}
+
+impl Check {
+    fn of(what: impl Into<String>, fault: Option<String>) -> Check {
+        Check { what: what.into(), fault, note: None }
+    }
 }
 
 pub async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::read(config)?;
-    let mut checks = vec![Check { what: format!("configuration {}", config.file.display()), fault: None }];
+    let mut checks = vec![Check::of(format!("configuration {}", config.file.display()), None)];
     match House::of(config).await {
         Ok(house) => examine(&house, &mut checks).await,
-        Err(error) => checks.push(Check { what: "lake".into(), fault: Some(print::sentence(&error)) }),
+        Err(error) => checks.push(Check::of("lake", Some(print::sentence(&error)))),
     }
     for check in &checks {
-        match &check.fault {
-            None => print::line(&format!("ok     {}", check.what))?,
-            Some(fault) => print::line(&format!("WRONG  {}: {fault}", check.what))?,
+        match (&check.fault, &check.note) {
+            (Some(fault), _) => print::line(&format!("WRONG  {}: {fault}", check.what))?,
+            (None, Some(note)) => print::line(&format!("look   {}: {note}", check.what))?,
+            (None, None) => print::line(&format!("ok     {}", check.what))?,
         }
     }
     let wrong = checks.iter().filter(|check| check.fault.is_some()).count();
@@ -35,23 +44,34 @@ pub async fn run(config: &Path) -> anyhow::Result<ExitCode> {
 
 async fn examine(house: &House, checks: &mut Vec<Check>) {
     let config = &house.config;
-    checks.push(Check { what: format!("lake {}", config.lake.url), fault: None });
-    checks.push(Check { what: "workflow database".into(), fault: fault(house.db().await) });
-    checks.push(Check { what: "spool".into(), fault: fault(house.own_log()) });
-    checks.push(Check { what: "rule pack".into(), fault: fault(house.pack()) });
-    checks.push(Check { what: format!("{} sources", config.sources.len()), fault: fault(house.ingest()) });
-    checks.push(Check { what: "context tables".into(), fault: fault(context::status(&house.lake).await) });
+    checks.push(Check::of(format!("lake {}", config.lake.url), None));
+    checks.push(Check::of("workflow database", fault(house.db().await)));
+    checks.push(Check::of("spool", fault(house.own_log())));
+    checks.push(Check::of("rule pack", fault(house.pack())));
+    checks.push(Check::of(format!("{} sources", config.sources.len()), fault(house.ingest())));
+    checks.push(Check::of("context tables", fault(context::status(&house.lake).await)));
     // Whether a log has gone quiet is not a fault of the installation.
     let hours = Hours::default();
     match status(&house.lake, &config.organisation, &config.sources, &config.base, &hours).await {
-        Err(error) => {
-            checks.push(Check { what: "state of the sources".into(), fault: Some(error.to_string()) })
-        }
-        Ok(sources) => checks.extend(sources.into_iter().map(|source| Check {
-            what: format!("source {}", source.name),
-            fault: (source.state == "error").then(|| source.why.unwrap_or_default()),
+        Err(error) => checks.push(Check::of("state of the sources", Some(error.to_string()))),
+        Ok(sources) => checks.extend(sources.into_iter().map(|source| {
+            Check {
+                what: format!("source {}", source.name),
+                note: (source.files == 0 && source.state == "never")
+                    .then(|| "no file matches its path, and nothing was received yet".to_owned()),
+                fault: (source.state == "error").then(|| source.why.unwrap_or_default()),
+            }
         })),
     }
+    let folder = config.path(&config.context.dir);
+    let note = match context::missing(&house.lake, &folder).await {
+        Ok(missing) if missing.is_empty() => None,
+        Ok(missing) => Some(missing.sentence(&folder)),
+        Err(_) => {
+            Some(format!("{} cannot be read: rules that need context are not evaluated", folder.display()))
+        }
+    };
+    checks.push(Check { what: "context folder".into(), fault: None, note });
 }
 
 fn fault<T, E: Into<anyhow::Error>>(outcome: Result<T, E>) -> Option<String> {

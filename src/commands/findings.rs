@@ -16,14 +16,18 @@ pub async fn run(config: &Path, arguments: Findings) -> anyhow::Result<ExitCode>
     let house = House::open(config).await?;
     house.may_show_personal_data(list.reason.as_deref())?;
     let zone = house.config.organisation.timezone;
+    let (from, to) = print::period(list.from.as_deref(), list.to.as_deref(), zone)?;
     let filter = Filter {
         rule: list.rule.clone(),
         level: words("--level", list.level.as_deref())?,
         status: words("--status", list.status.as_deref())?,
-        user: list.user.clone(),
+        user: match &list.user {
+            Some(id) => Some(house.session(true).await?.person_behind(id).user_id),
+            None => None,
+        },
         subject: list.subject.as_deref().map(as_stored),
-        from: print::from_time(list.from.as_deref(), zone)?,
-        to: print::to_time(list.to.as_deref(), zone)?,
+        from,
+        to,
         ..Filter::default()
     };
     let (schema, rows) = house.db().await?.findings_table(&filter, &Scope::host(), list.limit).await?;

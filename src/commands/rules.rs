@@ -94,10 +94,8 @@ async fn evaluate(
 ) -> anyhow::Result<ExitCode> {
     let house = House::open(file).await?;
     let organisation = &house.config.organisation;
-    let window = Window {
-        from: print::from_time(from, organisation.timezone)?,
-        to: print::to_time(to, organisation.timezone)?,
-    };
+    let (from, to) = print::period(from, to, organisation.timezone)?;
+    let window = Window { from, to };
     let db = house.db().await?;
     let store = (!dry_run).then_some(&db as &dyn FindingStore);
     let pack = house.pack()?;
@@ -118,7 +116,11 @@ fn tell(report: &RunReport) -> anyhow::Result<()> {
         let why = rule.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
         let units = rule.not_evaluated.iter().filter(|unit| unit.care_unit_id.is_some()).count();
         let without = if units == 0 { String::new() } else { format!(" ({units} units not evaluated)") };
-        print::line(&format!("{:<28} {state}{without}{why}", rule.rule_id))?;
+        let waiting = match rule.waiting {
+            0 => String::new(),
+            n => format!(" ({n} wait for what may still come)"),
+        };
+        print::line(&format!("{:<28} {state}{waiting}{without}{why}", rule.rule_id))?;
     }
     match &report.recorded {
         Some(kept) => {

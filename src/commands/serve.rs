@@ -110,10 +110,22 @@ pub async fn judge_once(house: &House, pack: &Pack, db: &Db) -> anyhow::Result<i
     let organisation = &house.config.organisation;
     let folder = house.config.path(&house.config.context.dir);
     if folder.is_dir() {
-        context::load(&house.lake, &folder, organisation.timezone).await?;
+        // A share that is not mounted, a file half delivered: what was loaded before goes on to hold.
+        if let Err(why) = reload(house, &folder).await {
+            tracing::error!("the context tables stay as they were: {why:#}");
+        }
     }
     let session = house.session(false).await?;
     Ok(insyn_rules::run(pack, &session, organisation, Window::default(), Some(db)).await?)
+}
+
+async fn reload(house: &House, folder: &Path) -> anyhow::Result<()> {
+    let missing = context::missing(&house.lake, folder).await?;
+    if !missing.is_empty() {
+        bail!("{}", missing.sentence(folder));
+    }
+    context::load(&house.lake, folder, house.config.organisation.timezone).await?;
+    Ok(())
 }
 
 async fn overdue(mut stop: watch::Receiver<bool>) {

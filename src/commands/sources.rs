@@ -44,8 +44,8 @@ async fn coverage(
     let config = &house.config;
     let zone = config.organisation.timezone;
     let now = Utc::now().timestamp_micros();
-    let from = print::from_time(from, zone)?.unwrap_or(now - DAYS_BACK);
-    let to = print::to_time(to, zone)?.unwrap_or(i64::MAX / 2);
+    let (from, to) = print::period(from, to, zone)?;
+    let (from, to) = (from.unwrap_or(now - DAYS_BACK), to.unwrap_or(i64::MAX / 2));
     let chosen: Vec<SourceConfig> = match source {
         None => config.sources.clone(),
         Some(name) => vec![named(&config.sources, name)?.clone()],

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use chrono::Utc;
+use insyn_engine::event::{PersonalNumberKind, normalise};
 use insyn_engine::trace::{self, Of, Query};
 
 use crate::cli::{Trace, TraceOf, TraceOptions};
@@ -14,13 +16,11 @@ pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
     let (of, activity, asked, options) = asked(arguments.of);
     house.may_show_personal_data(options.reason.as_deref())?;
     let zone = house.config.organisation.timezone;
-    let query = Query {
-        of,
-        from: print::from_time(options.from.as_deref(), zone)?,
-        to: print::to_time(options.to.as_deref(), zone)?,
-        limit: options.limit,
-        columns: options.columns,
-        own: options.own,
+    let (from, to) = print::period(options.from.as_deref(), options.to.as_deref(), zone)?;
+    let query = Query { of, from, to, limit: options.limit, columns: options.columns, own: options.own };
+    let typed = match &query.of {
+        Of::Subject(id) => Some(id.clone()),
+        _ => None,
     };
     let answer = trace::trace(&house.session(true).await?, &query).await?;
     house
@@ -35,6 +35,11 @@ pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
     print::rows(options.format.chosen(), &answer.schema, &answer.batches, zone)?;
     let summary = &answer.summary;
     eprintln!("{} rows in {} visits, {} persons", summary.rows, summary.visits, summary.persons);
+    if let Some(id) = typed.filter(|_| summary.rows == 0)
+        && normalise(&id, None, Utc::now().timestamp_micros()).kind == PersonalNumberKind::Other
+    {
+        eprintln!("note: the number that was asked for is no personal number: a digit may be wrong");
+    }
     for join in &answer.joined {
         eprintln!("{} stands for {} (by the table {})", join.used, join.asked, join.via);
     }

@@ -219,3 +219,112 @@ fn what_init_writes_is_a_valid_configuration() {
         assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.stderr);
     }
 }
+
+#[test]
+fn a_misspelt_column_is_a_fault_of_the_source_and_swallows_nothing() {
+    let house = House::new();
+    let plain = std::fs::read_to_string(house.path("insyn.toml")).unwrap();
+    house.write("insyn.toml", plain.replace("\"Tidpunkt\"", "\"Tidpunktt\"").as_bytes());
+    let rows = "LoggId;Tidpunkt;Anv\u{e4}ndare;Enhet;\u{c5}tg\u{e4}rd;Personnummer\n1;2026-03-02 08:00:00;a;E;L\u{e4}sa;19121212-1212\n";
+    let bytes: Vec<u8> = rows.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    house.write("logs/omsorg/a.csv", &bytes);
+    let run = house.run(&["ingest", "--once"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("Tidpunktt") && run.stderr.contains("a.csv"), "{}", run.stderr);
+    house.write("insyn.toml", plain.as_bytes());
+    let report = house.ingest();
+    assert_eq!((&report["events"], &report["quarantined"]), (&1.into(), &0.into()), "{report}");
+}
+
+#[test]
+fn a_context_folder_that_lost_a_table_is_not_loaded_unless_asked() {
+    let house = House::new();
+    house.write(
+        "context/units.csv",
+        b"care_unit_id,name,care_provider_id,care_provider_name,colour\nE1,E,P,P,red\n",
+    );
+    let run = house.run(&["context", "load"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("colour"), "what has no place is said: {}", run.stderr);
+    std::fs::remove_file(house.path("context/units.csv")).unwrap();
+    let run = house.run(&["context", "load"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("units (1 rows in the load before)"), "{}", run.stderr);
+    house.write("context/staff.csv", b"user_id,person_id,name,title,address,postcode,employed_from,employed_to\nse2321000016-anna,19121212-1212,A,T,,,,\n");
+    assert_eq!(house.run(&["context", "load"]).code, Some(1));
+    house.ok(&["context", "load", "--allow-missing"]);
+    let status = house.ok(&["context", "status", "--format", "json"]);
+    assert!(status.contains("\"loaded_at\":\"20"), "{status}");
+    let rows = house.rows(&["sql", "SELECT user_id FROM staff"]);
+    assert_eq!(rows[0]["user_id"], "SE2321000016-ANNA");
+}
+
+#[test]
+fn a_reviewer_is_known_by_every_account_that_is_theirs() {
+    let house = House::new();
+    house.write("context/accounts.csv", b"source,account_id,user_id,valid_from,valid_to\n,bo.ek,SE2321000016-BO,,\n,boek2,SE2321000016-BO,,\n");
+    house.ok(&["context", "load"]);
+    let run = house.run(&[
+        "user",
+        "create",
+        "--login",
+        "bo",
+        "--name",
+        "Bo Ek",
+        "--role",
+        "reviewer",
+        "--unit",
+        "E1",
+        "--staff-user-id",
+        "bo.ek",
+    ]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("bo.ek is an account of SE2321000016-BO"), "{}", run.stderr);
+    let run = house.run(&[
+        "user",
+        "create",
+        "--login",
+        "eva",
+        "--name",
+        "Eva",
+        "--role",
+        "reviewer",
+        "--unit",
+        "E1",
+        "--staff-user-id",
+        "nobody",
+    ]);
+    assert!(run.stderr.contains("neither in the table staff nor in accounts"), "{}", run.stderr);
+}
+
+#[test]
+fn plain_http_beyond_this_machine_is_refused_unless_a_proxy_ends_tls() {
+    let house = House::new();
+    let plain = std::fs::read_to_string(house.path("insyn.toml")).unwrap();
+    house.write("insyn.toml", format!("{plain}\n[api]\nlisten = \"0.0.0.0:0\"\n").as_bytes());
+    let run = house.run(&["doctor"]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stderr.contains("api.listen") && run.stderr.contains("behind_proxy"), "{}", run.stderr);
+    house.write(
+        "insyn.toml",
+        format!("{plain}\n[api]\nlisten = \"0.0.0.0:0\"\nbehind_proxy = true\n").as_bytes(),
+    );
+    assert_eq!(house.run(&["doctor"]).code, Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_written_is_for_its_account_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let house = House::new();
+    house.write(
+        "logs/journal/a.ndjson",
+        audit_event("a", "2026-03-02T08:00:00Z", "SE1-1", "191212121212").as_bytes(),
+    );
+    house.ingest();
+    house.ok(&["trace", "subject", "191212121212"]);
+    for path in ["lake", "lake/access_events", "spool", "spool/insyn"] {
+        let mode = std::fs::metadata(house.path(path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{path} is {mode:o}");
+    }
+}

@@ -266,10 +266,19 @@ fn pages_show_accesses_seconds_old(folder: &Path) {
 
 /// delta-rs from Python, where it is installed: the same rows, by count and by sums over them.
 fn rows_are_the_same_for_another_reader_of_delta(folder: &Path) {
+    // One instant for both: time goes on between them, and accesses with it.
+    let before = query(
+        folder,
+        "SELECT CAST(date_trunc('second', now() - INTERVAL '1 hour') AS VARCHAR) AS at",
+    )[0]["at"]
+        .clone();
+    let before = before.as_str().expect("an instant").to_owned();
     let ours = query(
         folder,
-        "SELECT source, count(*) AS n, count(DISTINCT event_id) AS ids, sum(file_length) AS bytes \
-         FROM access_events WHERE occurred_at < now() - INTERVAL '1 hour' GROUP BY source ORDER BY source",
+        &format!(
+            "SELECT source, count(*) AS n, count(DISTINCT event_id) AS ids, sum(file_length) AS bytes \
+             FROM access_events WHERE occurred_at < TIMESTAMP '{before}' GROUP BY source ORDER BY source"
+        ),
     );
     let script = r#"
 import sys, json, datetime
@@ -278,7 +287,7 @@ try:
 except ImportError:
     print("MISSING"); sys.exit(0)
 table = deltalake.DeltaTable(sys.argv[1]).to_pyarrow_table()
-before = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
+before = pyarrow.scalar(sys.argv[2][:19].replace("T", " "), "string").cast(pyarrow.timestamp("us")).as_py().replace(tzinfo=datetime.timezone.utc)
 table = table.filter(pc.less(table["occurred_at"], pyarrow.scalar(before, pyarrow.timestamp("us", "UTC"))))
 table = table.filter(pc.not_equal(table["source"], "insyn"))
 rows = table.group_by("source").aggregate([("event_id", "count"), ("event_id", "count_distinct"), ("file_length", "sum")])
@@ -287,6 +296,7 @@ print(json.dumps(sorted(rows.to_pylist(), key=lambda row: row["source"])))
     let output = Command::new("python3")
         .args(["-c", script])
         .arg(folder.join("world/lake/access_events"))
+        .arg(&before)
         .output()
         .expect("python3 runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use insyn_engine::session::Session;
+use insyn_engine::{coverage, session::Session};
 use insyn_ingest::law::{self, Coverage};
 
 use super::{Figure, Page, Visitor, html, words};
@@ -38,6 +38,7 @@ struct SourcePage {
     figures: Vec<Figure>,
     lead: String,
     fields: Vec<FieldRow>,
+    oddities: Vec<String>,
     reasons: Vec<Reason>,
     gaps: Vec<GapRow>,
     copies: Vec<String>,
@@ -95,6 +96,7 @@ pub(crate) async fn show(
         figures: figures(&app, lang, &source),
         lead: fill(t.coverage_lead, &[("act", &act), ("days", &DAYS.to_string())]),
         fields: fields(lang, &rows),
+        oddities: oddities(&session, lang, &name).await?,
         reasons: reasons(&session, lang, &name).await?,
         gaps: gaps(&app, &session, lang, &name).await?,
         copies: source.copy_of.clone(),
@@ -180,6 +182,27 @@ fn fields(lang: Lang, rows: &[Coverage]) -> Vec<FieldRow> {
         })
     };
     order.into_iter().filter_map(field).collect()
+}
+
+/// What the source's own ids and clock say of it, over the last two days.
+async fn oddities(session: &Session, lang: Lang, source: &str) -> Result<Vec<String>, Problem> {
+    let t = lang.texts();
+    let odd = coverage::oddities(session, source, now() - 2 * DAY, i64::MAX / 2).await?;
+    let mut said = Vec::new();
+    if odd.repeated > 0 {
+        said.push(fill(
+            t.odd_repeated,
+            &[("n", &lang.number(odd.repeated)), ("all", &lang.number(odd.records))],
+        ));
+    }
+    if odd.ahead > 0 {
+        let far = words::length(t, odd.most_ahead as f64 / 1e6);
+        said.push(fill(t.odd_ahead, &[("n", &lang.number(odd.ahead)), ("far", &far)]));
+    }
+    if said.is_empty() && odd.records > 0 {
+        said.push(fill(t.odd_none, &[("all", &lang.number(odd.records))]));
+    }
+    Ok(said)
 }
 
 fn how_much(there: u64, rows: u64) -> &'static str {

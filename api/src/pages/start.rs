@@ -3,7 +3,7 @@
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use insyn_review::{Action, Count, Filter, Scope};
+use insyn_review::{Action, Count, Filter, Role, Scope};
 use insyn_rules::{FindingStatus, Level};
 
 use super::{Figure, Page, Visitor, findings::Card, html, runs::RunRow, words};
@@ -187,6 +187,7 @@ async fn counted(session: &insyn_engine::session::Session, caller: &Caller, sinc
             controllers.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
         format!(" AND controller_id IN ({})", list.join(", "))
     };
+    let within = within + &of_units(caller);
     let query = format!(
         "SELECT count(*) AS n, count(DISTINCT subject_id) AS people, count(DISTINCT user_id) AS users FROM access_events \
          WHERE source <> 'insyn' AND occurred_at >= TIMESTAMP '{}'{within}",
@@ -203,6 +204,16 @@ async fn counted(session: &insyn_engine::session::Session, caller: &Caller, sinc
     let cells = Cells::of(batch);
     let number = |name| u64::try_from(cells.numbers(name).get(0)).unwrap_or(0);
     (number("n"), number("people"), number("users"))
+}
+
+/// A reviewer's figures are of the units that they answer for, like their findings.
+fn of_units(caller: &Caller) -> String {
+    let units = &caller.principal.units;
+    if units.is_empty() || caller.principal.roles != [Role::Reviewer] {
+        return String::new();
+    }
+    let list: Vec<String> = units.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
+    format!(" AND care_unit_id IN ({})", list.join(", "))
 }
 
 fn source_row(app: &App, lang: Lang, source: &Source) -> SourceRow {

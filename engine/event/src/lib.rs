@@ -7,7 +7,9 @@
 //! Must not know: log formats, Delta, DataFusion, rules, people's roles.
 
 mod columns;
+mod hsa_id;
 mod personal_number;
 
 pub use columns::{AccessEvent, COLUMNS, Column, EventBatch, Kind, schema};
+pub use hsa_id::hsa_id;
 pub use personal_number::{PersonalNumber, PersonalNumberKind, is_valid, normalise, oid};

@@ -6,7 +6,7 @@ use arrow::array::{
 use arrow::error::ArrowError;
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone};
 use chrono_tz::Tz;
-use insyn_event::normalise;
+use insyn_event::{hsa_id, normalise};
 use std::sync::Arc;
 
 use super::tables::{ContextColumn, ContextTable, Kind};
@@ -54,7 +54,7 @@ pub(super) fn read(cell: &Cell<'_>, column: &ContextColumn, zone: Tz, now: i64) 
         };
     }
     let value = match (column.kind, cell) {
-        (Kind::Text, Cell::Text(text)) => Some(Value::Text((*text).to_owned())),
+        (Kind::Text, Cell::Text(text)) => Some(Value::Text(hsa_id(text).into_owned())),
         (Kind::Person, Cell::Text(text)) => Some(Value::Text(normalise(text.trim(), None, now).id)),
         (Kind::Flag, Cell::Flag(flag)) => Some(Value::Flag(*flag)),
         (Kind::Flag, Cell::Text(text)) => flag(text.trim()).map(Value::Flag),

@@ -54,6 +54,55 @@ pub async fn load(lake: &Lake, dir: &Path, zone: Tz) -> Result<LoadReport, Conte
     })
 }
 
+/// Tables that a load of `dir` would empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Those that have rows now, with how many, and no file in the folder.
+    pub tables: Vec<(&'static str, u64)>,
+    /// Whether the folder has no table at all.
+    pub nothing: bool,
+}
+
+impl Missing {
+    /// Whether a load would take nothing away.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty() && !self.nothing
+    }
+
+    /// What is missing, for the one who loads.
+    #[must_use]
+    pub fn sentence(&self, dir: &Path) -> String {
+        if self.tables.is_empty() {
+            return format!(
+                "{} holds no context table, expected units.csv, staff.csv and the like",
+                dir.display()
+            );
+        }
+        let tables: Vec<String> = self
+            .tables
+            .iter()
+            .map(|(name, rows)| format!("{name} ({rows} rows in the load before)"))
+            .collect();
+        format!("{} lacks {}: rules that need them would fall silent", dir.display(), tables.join(", "))
+    }
+}
+
+/// What a load of `dir` would take away.
+///
+/// # Errors
+/// When the folder or the current load cannot be read.
+pub async fn missing(lake: &Lake, dir: &Path) -> Result<Missing, ContextError> {
+    let found = find(dir)?;
+    let has = |name: &str| found.files.iter().any(|(table, _)| table.name == name);
+    let now = super::status(lake).await?;
+    let gone = now.iter().filter(|table| table.rows > 0 && !has(table.table));
+    Ok(Missing {
+        tables: gone.map(|table| (table.table, table.rows)).collect(),
+        nothing: found.files.is_empty(),
+    })
+}
+
 struct Found {
     files: Vec<(&'static ContextTable, PathBuf)>,
     notes: Vec<String>,

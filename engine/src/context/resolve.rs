@@ -1,6 +1,6 @@
 //! Who is behind an account, and which number a person has now.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -23,6 +23,8 @@ pub(crate) struct Resolver {
     others: HashMap<String, Vec<String>>,
     /// Staff user id to personal number.
     persons: HashMap<String, (String, i64)>,
+    /// Every staff user id.
+    staff: HashSet<String>,
 }
 
 /// Who had an account, when, and in which source (`None`: in any).
@@ -99,6 +101,11 @@ impl Resolver {
         self.held.get(user_id).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether `staff` has this user.
+    pub(crate) fn knows_staff(&self, user_id: &str) -> bool {
+        self.staff.contains(user_id)
+    }
+
     /// The personal number of a staff user.
     pub(crate) fn person_of(&self, user_id: &str) -> Option<&str> {
         self.persons.get(user_id).map(|(person, _)| person.as_str())
@@ -157,6 +164,7 @@ impl Resolver {
 
     fn add_staff(&mut self, rows: &Text<'_>) {
         for row in 0..rows.batch.num_rows() {
+            self.staff.extend(rows.get("user_id", row).map(str::to_owned));
             if let (Some(user_id), Some(person)) = (rows.get("user_id", row), rows.get("person_id", row)) {
                 let since = rows.time("employed_from", row).unwrap_or(i64::MIN);
                 keep_later(&mut self.persons, user_id, person, since);

@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int64Array, Int64Builder, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BinaryBuilder, Int64Array, Int64Builder, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
-use arrow::datatypes::SchemaRef;
+use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take_record_batch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use insyn_event::{AccessEvent, EventBatch};
@@ -79,6 +81,46 @@ pub(super) fn events(rows: &[AccessEvent]) -> Result<Encoded, LakeError> {
         subject_id: bounds_of(rows.iter().map(|row| row.subject_id.as_ref())),
         user_id: bounds_of(rows.iter().map(|row| row.user_id.as_ref())),
         occurred_at: bounds_of(rows.iter().map(|row| Some(&row.occurred_at))),
+        ..FileStats::default()
+    };
+    Ok(Encoded { bytes: writer.finish()?, stats })
+}
+
+/// The rows of several files of `access_events` as one file, sorted as each of them is.
+///
+/// # Errors
+/// When Arrow or Parquet refuses the rows.
+pub(super) fn merged(batches: &[RecordBatch]) -> Result<Encoded, LakeError> {
+    let table = Table::AccessEvents;
+    let fault = |e: ArrowError| LakeError::encode(table, e);
+    let schema = table.file_schema();
+    let all = arrow::compute::concat_batches(&schema, batches).map_err(fault)?;
+    let column = |name: &str| {
+        all.column_by_name(name).cloned().ok_or_else(|| LakeError::encode(table, format!("no column {name}")))
+    };
+    let options = Some(SortOptions { descending: false, nulls_first: false });
+    let mut sort = Vec::new();
+    for name in SORT.iter().chain(&["segment", "seq"]) {
+        sort.push(SortColumn { values: column(name)?, options });
+    }
+    let order = lexsort_to_indices(&sort, None).map_err(fault)?;
+    let mut writer = Writer::new(table, &schema)?;
+    for at in (0..order.len()).step_by(BATCH_ROWS) {
+        let part = order.slice(at, BATCH_ROWS.min(order.len() - at));
+        writer.write(&take_record_batch(&all, &part).map_err(fault)?)?;
+    }
+    let (subjects, users) = (column("subject_id")?, column("user_id")?);
+    let times = column("occurred_at")?;
+    let times = times.as_primitive::<TimestampMicrosecondType>();
+    let owned = |column: &ArrayRef| -> Vec<Option<String>> {
+        column.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
+    };
+    let (subjects, users) = (owned(&subjects), owned(&users));
+    let stats = FileStats {
+        rows: all.num_rows() as u64,
+        subject_id: bounds_of(subjects.iter().map(Option::as_ref)),
+        user_id: bounds_of(users.iter().map(Option::as_ref)),
+        occurred_at: bounds_of(times.values().iter().map(Some)),
         ..FileStats::default()
     };
     Ok(Encoded { bytes: writer.finish()?, stats })

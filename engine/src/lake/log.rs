@@ -122,6 +122,24 @@ impl TableLog {
         Ok(())
     }
 
+    /// The bytes of a data file; `path` is relative to the table.
+    pub(super) async fn read_file(&self, path: &str) -> Result<Bytes, LakeError> {
+        Ok(self.store.get(&Path::from(path)).await?.bytes().await?)
+    }
+
+    /// Data files that lie there, with when they were last written (µs UTC); paths are relative to the table.
+    pub(super) async fn data_files(&self) -> Result<Vec<(String, i64)>, LakeError> {
+        let mut listed = self.store.list(None);
+        let mut files = Vec::new();
+        while let Some(found) = listed.try_next().await? {
+            let path = found.location.to_string();
+            if path.ends_with(".parquet") && !path.starts_with("_delta_log") {
+                files.push((path, found.last_modified.timestamp_micros()));
+            }
+        }
+        Ok(files)
+    }
+
     /// Removes a data file that no commit names. What cannot be removed is only space.
     pub(super) async fn forget_file(&self, path: &str) {
         if let Err(error) = self.store.delete(&Path::from(path)).await {

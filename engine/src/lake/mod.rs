@@ -5,6 +5,7 @@
 //! pinned: what a reader sees does not move. The tables are plain Delta, for every other reader.
 
 mod commit;
+mod compact;
 mod create;
 mod encode;
 mod error;
@@ -19,9 +20,11 @@ mod stats;
 mod tests;
 mod types;
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use object_store::ObjectStore;
 
@@ -29,6 +32,7 @@ use crate::store::{self, DurableStore};
 use commit::Logs;
 use log::{TableLog, TableState};
 
+pub use compact::Merged;
 pub use error::LakeError;
 pub use lock::LakeLock;
 pub use snapshot::Snapshot;
@@ -36,6 +40,11 @@ pub use types::{Bounds, Committed, Gap, LakeFile, Progress, Quarantined, SourceC
 
 /// A table gets a checkpoint after so many commits.
 const CHECKPOINT_EVERY: u64 = 100;
+
+/// A file that was replaced is removed after this: whoever began to read it before has ended by then.
+const GRACE: Duration = Duration::from_secs(600);
+/// A data file that no commit names is a crash's after this, µs.
+const LEFT_BEHIND: i64 = 24 * 3600 * 1_000_000;
 
 /// The lake. Cloning it costs nothing; clones share what they know of it.
 #[derive(Clone)]
@@ -53,6 +62,9 @@ struct Inner {
     writer: Mutex<String>,
     snapshot: Mutex<Option<Snapshot>>,
     checkpointing: AtomicBool,
+    merging: AtomicBool,
+    /// Data files that no commit names, since when that is known, and whether a merge of ours replaced them.
+    unnamed: Mutex<HashMap<String, (Instant, bool)>>,
 }
 
 impl std::fmt::Debug for Lake {
@@ -87,6 +99,8 @@ impl Lake {
             writer: Mutex::new(format!("process {}", std::process::id())),
             snapshot: Mutex::new(None),
             checkpointing: AtomicBool::new(false),
+            merging: AtomicBool::new(false),
+            unnamed: Mutex::default(),
         };
         Ok(Lake { inner: Arc::new(inner) })
     }
@@ -132,7 +146,54 @@ impl Lake {
         let writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let committed = commit::commit(&inner.logs(), &writer, batch).await?;
         self.checkpoint_when_due().await?;
+        self.merge_when_due().await?;
         Ok(committed)
+    }
+
+    /// Merges small files of one year into one, if there are some; what it did. Commits do this by themselves, beside,
+    /// when many have gathered.
+    ///
+    /// # Errors
+    /// [`LakeError::Locked`] when another process merges; when files cannot be read or written.
+    pub async fn compact(&self) -> Result<Option<Merged>, LakeError> {
+        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let _lease = lock::lock(&self.inner.folder, &writer, "maintenance")?;
+        self.inner.merge(1).await
+    }
+
+    /// Removes data files that no commit names and nobody can read any more: replaced ones after a while, and what a
+    /// crash left behind after a day. Gives how many.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub async fn sweep(&self) -> Result<u64, LakeError> {
+        self.inner.sweep(GRACE).await
+    }
+
+    /// Starts a merge beside the commits, one at a time.
+    async fn merge_when_due(&self) -> Result<(), LakeError> {
+        let inner = &self.inner;
+        if !compact::is_due(&inner.events.held().await?.files) || inner.merging.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let inner = Arc::clone(inner);
+        tokio::spawn(async move {
+            let writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match lock::lock(&inner.folder, &writer, "maintenance") {
+                Ok(_lease) => {
+                    let merged = async {
+                        while inner.merge(compact::LEFT_ALONE / 2).await?.is_some() {}
+                        inner.sweep(GRACE).await
+                    };
+                    if let Err(error) = merged.await {
+                        tracing::warn!(%error, "small files are not merged this time");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "another process merges"),
+            }
+            inner.merging.store(false, Ordering::SeqCst);
+        });
+        Ok(())
     }
 
     /// The newest versions of the tables. Costs a few looks into the log folders when nothing changed.
@@ -194,6 +255,42 @@ impl Lake {
 }
 
 impl Inner {
+    async fn merge(&self, least: usize) -> Result<Option<Merged>, LakeError> {
+        let merged = compact::merge(&self.events, least).await?;
+        if let Some(merged) = &merged {
+            let now = Instant::now();
+            let mut unnamed = self.unnamed.lock().unwrap_or_else(PoisonError::into_inner);
+            unnamed.extend(merged.replaced.iter().map(|path| (path.clone(), (now, true))));
+        }
+        Ok(merged)
+    }
+
+    async fn sweep(&self, grace: Duration) -> Result<u64, LakeError> {
+        let table = Table::AccessEvents.name();
+        let state = self.events.current().await?;
+        let live: HashSet<&str> = state.files.iter().map(|file| file.path.as_str()).collect();
+        let now = chrono::Utc::now().timestamp_micros();
+        let mut gone = Vec::new();
+        for (path, modified) in self.events.data_files().await? {
+            let whole = format!("{table}/{path}");
+            if live.contains(whole.as_str()) {
+                continue;
+            }
+            // What another process has put may be named by its commit in a moment, and what it has replaced may still
+            // be read here.
+            let mut unnamed = self.unnamed.lock().unwrap_or_else(PoisonError::into_inner);
+            let (since, ours) = *unnamed.entry(whole.clone()).or_insert_with(|| (Instant::now(), false));
+            if since.elapsed() >= grace && (ours || now - modified >= LEFT_BEHIND) {
+                unnamed.remove(&whole);
+                gone.push(path);
+            }
+        }
+        for path in &gone {
+            self.events.forget_file(path).await;
+        }
+        Ok(gone.len() as u64)
+    }
+
     fn logs(&self) -> Logs<'_> {
         Logs { events: &self.events, quarantine: &self.quarantine, gaps: &self.gaps }
     }

@@ -7,14 +7,16 @@
 //!   interactions of FHIR's REST (read, search-type, create, update, patch, delete).
 //! * `outcome`: 0, 4, 8, 12 become success, minor-failure, serious-failure, major-failure; other words stay.
 //! * `subject_id`, `user_person_id`: see [`insyn_event::normalise`].
+//! * HSA-ids of users, units, providers and systems stand in capitals: see [`insyn_event::hsa_id`].
 //! * `user_kind`, where the record does not tell: staff who acted from a unit, in an assignment or with a title, or
 //!   whose id is no personal number; subject where the user's id is the subject's; unknown otherwise.
 //! * `constants` fill what is still empty.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono_tz::Tz;
-use insyn_event::{AccessEvent, PersonalNumberKind, normalise};
+use insyn_event::{AccessEvent, PersonalNumberKind, hsa_id, normalise};
 
 use crate::columns::{self, Slot};
 use crate::config::{FormatConfig, FormatName, Scalar};
@@ -112,6 +114,18 @@ impl Shape {
                 && let Some(word) = words.get(value.as_str())
             {
                 *value = word.clone();
+            }
+        }
+        for id in [
+            &mut event.user_id,
+            &mut event.care_provider_id,
+            &mut event.care_unit_id,
+            &mut event.resource_care_provider_id,
+            &mut event.resource_care_unit_id,
+            &mut event.system_id,
+        ] {
+            if let Some(Cow::Owned(one)) = id.as_deref().map(hsa_id) {
+                *id = Some(one);
             }
         }
         self.act(event);

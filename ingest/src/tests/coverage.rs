@@ -85,3 +85,26 @@ async fn what_is_really_there_is_told_from_what_only_looks_so() {
     assert_eq!(counts(&rows, "2026-03-02", "user"), [16, 0, 0, 4, 20]);
     assert_eq!(counts(&rows, "2026-10-25", "unit"), [3, 0, 0, 2, 0]);
 }
+
+#[tokio::test]
+async fn ids_used_twice_and_clocks_that_run_ahead_are_told() {
+    let mut world = World::new(FORMAT, "read").await;
+    let later = chrono::Utc::now().with_timezone(&chrono_tz::Europe::Stockholm) + chrono::Duration::hours(2);
+    let later = later.format("%Y-%m-%d %H:%M:%S");
+    world.append(
+        "a.csv",
+        &format!(
+            "Id;Tid;Vem;Enhet;Vad;Person\n1;2026-03-02 08:00:00;U;E;Läsa;19121212-1212\n\
+             1;2026-03-02 08:00:00;U;E;Läsa;19121212-1212\n2;2026-03-02 08:00:00;U;E;Läsa;19121212-1212\n\
+             3;{later};U;E;Läsa;19121212-1212\n"
+        ),
+    );
+    world.ingest(LATER).await;
+    let session = Session::open(&world.lake, chrono_tz::Europe::Stockholm, Scope::All).await.unwrap();
+    let odd = insyn_engine::coverage::oddities(&session, "s", 0, i64::MAX / 2).await.unwrap();
+    assert_eq!((odd.records, odd.repeated, odd.ahead), (4, 1, 1));
+    let hours = odd.most_ahead as f64 / 3.6e9;
+    assert!((1.9..2.1).contains(&hours), "{hours}");
+    let none = insyn_engine::coverage::oddities(&session, "other", 0, i64::MAX / 2).await.unwrap();
+    assert_eq!(none, insyn_engine::coverage::Oddities::default());
+}

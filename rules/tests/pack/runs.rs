@@ -497,13 +497,23 @@ impl Clinic {
 
     /// Loads these relations, and runs `no-care-relation` into the store.
     async fn judge(&self, relations: &str, pack: &Pack, store: &Kept) -> insyn_rules::RunReport {
+        self.judge_in(Window::default(), relations, pack, store).await
+    }
+
+    async fn judge_in(
+        &self,
+        window: Window,
+        relations: &str,
+        pack: &Pack,
+        store: &Kept,
+    ) -> insyn_rules::RunReport {
         let context = self.dir.path().join("context");
         let header = "subject_id,care_unit_id,user_id,kind,valid_from,valid_to\n";
         std::fs::write(context.join("care_relations.csv"), format!("{header}{relations}")).unwrap();
         context::load(&self.lake, &context, ZONE).await.unwrap();
         let session = Session::open(&self.lake, ZONE, Scope::All).await.unwrap();
         let organisation = Organisation { id: "O".into(), name: "Exempel".into(), timezone: ZONE };
-        insyn_rules::run(pack, &session, &organisation, Window::default(), Some(store)).await.unwrap()
+        insyn_rules::run(pack, &session, &organisation, window, Some(store)).await.unwrap()
     }
 }
 
@@ -528,6 +538,28 @@ async fn a_relation_that_comes_late_settles_what_it_explains_and_nothing_else() 
     assert_eq!(settled.record.rules[0].settled, 1);
     let of_p1 = first.findings.iter().find(|f| f.subject_id.as_deref() == Some("P1")).unwrap();
     assert_eq!(store.0.lock().unwrap().1, std::slice::from_ref(&of_p1.finding_id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_over_a_part_settles_nothing_that_it_only_sees_beside_it() {
+    let (clinic, store) = (Clinic::open().await, Kept::default());
+    // One that looks days around its period, and makes the others see as much.
+    let around = ["no-care-relation", "emergency-without-note"];
+    let pack = Pack::builtin().unwrap().only(|r| around.contains(&r.id.as_str()));
+    clinic.judge(NOT_P1, &pack, &store).await;
+    let later = clinic.start + world::HOUR / 2;
+    let commit = SourceCommit {
+        source: "journal".into(),
+        sequence: 2,
+        events: vec![access(3, later, "U1", Some("A"), "P1")],
+        state: String::new(),
+        ..SourceCommit::default()
+    };
+    clinic.lake.commit(commit).await.unwrap();
+    let part = Window { from: Some(later - 1), to: None };
+    let report = clinic.judge_in(part, NOT_P1, &pack, &store).await;
+    assert_eq!(report.recorded.unwrap().settled, 0, "{:#?}", report.record.rules);
+    assert!(store.0.lock().unwrap().1.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

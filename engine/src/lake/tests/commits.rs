@@ -209,7 +209,7 @@ async fn commits_make_checkpoints_beside() {
         if hint.exists() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(hint.exists(), "no checkpoint after {CHECKPOINT_EVERY} commits");
     assert_eq!(open(folder.path()).await.progress("a").await.unwrap().sequence, CHECKPOINT_EVERY as i64);

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod commits;
+mod compact;
 mod crash;
 mod layout;
 mod oracle;

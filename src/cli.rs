@@ -323,27 +323,53 @@ pub struct User {
 
 #[derive(Debug, Subcommand)]
 pub enum UserAction {
-    /// Add a person; prints a first password and the second factor's address, once.
-    Create {
-        /// The name to sign in with.
+    /// Add a person; prints a first password, once.
+    Create(UserCreate),
+    /// Who may sign in, in which roles.
+    List(FormatOption),
+    /// Shut a person out, at once; what they did stays.
+    Disable {
+        /// The name they sign in with.
         #[arg(long)]
         login: String,
-        /// The person's name.
-        #[arg(long)]
-        name: String,
-        /// dso, coordinator, reviewer, investigator, auditor or operator; may be given several times.
-        #[arg(long = "role", required = true)]
-        roles: Vec<String>,
-        /// A unit that a reviewer answers for; may be given several times.
-        #[arg(long = "unit")]
-        units: Vec<String>,
-        /// A controller whose records the person may see; may be given several times [default: all].
-        #[arg(long = "controller")]
-        controllers: Vec<String>,
-        /// The person's own user id in the logs, so that they never judge an access of their own.
-        #[arg(long)]
-        staff_user_id: Option<String>,
     },
+    /// Let a person in again.
+    Enable {
+        /// The name they sign in with.
+        #[arg(long)]
+        login: String,
+    },
+    /// Give a person a new password, shown once, and end their sessions.
+    Reset {
+        /// The name they sign in with.
+        #[arg(long)]
+        login: String,
+        /// They set up one-time codes anew: for a lost phone.
+        #[arg(long)]
+        codes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct UserCreate {
+    /// The name to sign in with.
+    #[arg(long)]
+    pub login: String,
+    /// The person's name.
+    #[arg(long)]
+    pub name: String,
+    /// dso, coordinator, reviewer, investigator, auditor or operator; may be given several times.
+    #[arg(long = "role", required = true)]
+    pub roles: Vec<String>,
+    /// A unit that a reviewer answers for; may be given several times.
+    #[arg(long = "unit")]
+    pub units: Vec<String>,
+    /// A controller whose records the person may see; may be given several times [default: all].
+    #[arg(long = "controller")]
+    pub controllers: Vec<String>,
+    /// The person's own user id in the logs, or an account of theirs, so that they never judge an access of their own.
+    #[arg(long)]
+    pub staff_user_id: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -354,6 +380,14 @@ pub struct Token {
 
 #[derive(Debug, Subcommand)]
 pub enum TokenAction {
+    /// The tokens that were ever made, without the tokens themselves.
+    List(FormatOption),
+    /// End a token, at once.
+    Revoke {
+        /// Its name.
+        #[arg(long)]
+        name: String,
+    },
     /// Make a token for a program; shown once, stored hashed.
     Create {
         /// What the token is for.

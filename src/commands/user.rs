@@ -1,4 +1,5 @@
-//! `insyn user create`: a person who may sign in. The password is shown once; the codes are set up at the first sign-in.
+//! `insyn user create|list|disable|enable|reset`: who may sign in. A password is shown once; the codes are set up at the
+//! first sign-in.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,7 +8,9 @@ use insyn_review::{Db, NewUser, Role};
 use rand::Rng;
 use rand::distr::Alphanumeric;
 
-use crate::cli::{User, UserAction};
+use serde::Serialize;
+
+use crate::cli::{FormatOption, User, UserAction, UserCreate};
 use crate::config::ConfigError;
 use crate::house::House;
 use crate::print;
@@ -15,36 +18,85 @@ use crate::print;
 /// Long enough that it may hold the login by chance.
 const PASSWORD_LENGTH: usize = 24;
 
+/// A user as the list on the command line shows them.
+#[derive(Debug, Serialize)]
+struct Row {
+    login: String,
+    name: String,
+    roles: Vec<Role>,
+    units: Vec<String>,
+    controllers: Vec<String>,
+    staff_user_id: String,
+    second_factor: String,
+    disabled: bool,
+    created_at: String,
+}
+
 pub async fn run(config: &Path, arguments: User) -> anyhow::Result<ExitCode> {
-    let UserAction::Create { login, name, roles, units, controllers, staff_user_id } = arguments.action;
     let house = House::open(config).await?;
-    let config = &house.config;
-    let roles = roles.iter().map(|role| self::role(role)).collect::<Result<Vec<_>, _>>()?;
-    let password: String =
-        rand::rng().sample_iter(&Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect();
-    let staff = match &staff_user_id {
-        Some(id) => Some(in_the_logs(&house, id).await?),
+    let db = Db::open(&house.config.state.url, &house.config.base).await?;
+    match arguments.action {
+        UserAction::Create(new) => create(&house, &db, new).await?,
+        UserAction::List(format) => list(&house, &db, &format).await?,
+        UserAction::Disable { login } => db.set_disabled(&login, true).await?,
+        UserAction::Enable { login } => db.set_disabled(&login, false).await?,
+        UserAction::Reset { login, codes } => {
+            let password = new_password();
+            db.reset_password(&login, &password, codes).await?;
+            show(&login, &password)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn create(house: &House, db: &Db, new: UserCreate) -> anyhow::Result<()> {
+    let roles = new.roles.iter().map(|role| self::role(role)).collect::<Result<Vec<_>, _>>()?;
+    let staff = match &new.staff_user_id {
+        Some(id) => Some(in_the_logs(house, id).await?),
         None => None,
     };
     let (staff_user_id, staff_accounts) = staff.unzip();
-    let db = Db::open(&config.state.url, &config.base).await?;
+    let password = new_password();
     let user = NewUser {
-        login: login.clone(),
-        name,
+        login: new.login.clone(),
+        name: new.name,
         staff_user_id,
         staff_accounts: staff_accounts.unwrap_or_default(),
         roles,
-        units,
-        controllers,
+        units: new.units,
+        controllers: new.controllers,
         password: password.clone(),
         ..NewUser::default()
     };
     db.create_user(&user).await?;
+    show(&new.login, &password)?;
+    eprintln!("at the first sign-in the codes of an authenticator app are set up");
+    Ok(())
+}
+
+async fn list(house: &House, db: &Db, format: &FormatOption) -> anyhow::Result<()> {
+    let users = db.users().await?.into_iter().map(|user| Row {
+        login: user.login,
+        name: user.name,
+        roles: user.roles,
+        units: user.units,
+        controllers: user.controllers,
+        staff_user_id: user.staff_user_id.unwrap_or_default(),
+        second_factor: user.second_factor,
+        disabled: user.disabled,
+        created_at: print::moment(user.created_at),
+    });
+    print::records(format.chosen(), &users.collect::<Vec<_>>(), house.config.organisation.timezone)
+}
+
+fn new_password() -> String {
+    rand::rng().sample_iter(&Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect()
+}
+
+fn show(login: &str, password: &str) -> anyhow::Result<()> {
     print::line(&format!("login     {login}\npassword  {password}"))?;
-    eprintln!(
-        "the password is not shown again; at the first sign-in the codes of an authenticator app are set up"
-    );
-    Ok(ExitCode::SUCCESS)
+    eprintln!("the password is not shown again");
+    Ok(())
 }
 
 /// Under which id the rules know this person, and which accounts are theirs: nobody is to judge themself by way of an

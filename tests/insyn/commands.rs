@@ -199,7 +199,7 @@ fn help_is_complete() {
     let house = House::new();
     let help = house.ok(&["--help"]);
     for command in [
-        "demo", "init", "ingest", "serve", "trace", "sql", "rules", "findings", "context", "sources",
+        "demo", "init", "ingest", "serve", "trace", "sql", "rules", "findings", "context", "sources", "user",
         "token", "doctor",
     ] {
         assert!(help.contains(command), "{command}");
@@ -327,4 +327,49 @@ fn what_is_written_is_for_its_account_alone() {
         let mode = std::fs::metadata(house.path(path)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{path} is {mode:o}");
     }
+}
+
+#[test]
+fn people_and_tokens_are_listed_shut_out_and_let_in_again() {
+    let house = House::new();
+    assert_eq!(house.rows(&["user", "list"]), Vec::<serde_json::Value>::new());
+    assert_eq!(house.rows(&["token", "list"]), Vec::<serde_json::Value>::new());
+    let first = house.ok(&[
+        "user",
+        "create",
+        "--login",
+        "bo",
+        "--name",
+        "Bo Ek",
+        "--role",
+        "reviewer",
+        "--unit",
+        "SE2321000016-A101",
+        "--staff-user-id",
+        "SE2321000016-BO",
+    ]);
+    house.ok(&["user", "create", "--login", "anna", "--name", "Anna Berg", "--role", "dso"]);
+    let users = house.rows(&["user", "list"]);
+    assert_eq!((&users[0]["login"], &users[1]["login"]), (&"anna".into(), &"bo".into()), "{users:?}");
+    assert_eq!(users[1]["roles"], serde_json::json!(["reviewer"]));
+    assert_eq!(users[1]["units"], serde_json::json!(["SE2321000016-A101"]));
+    house.ok(&["user", "disable", "--login", "BO"]);
+    assert_eq!(house.rows(&["user", "list"])[1]["disabled"], true);
+    house.ok(&["user", "enable", "--login", "bo"]);
+    assert_eq!(house.rows(&["user", "list"])[1]["disabled"], false);
+    let second = house.ok(&["user", "reset", "--login", "bo", "--codes"]);
+    assert!(second.contains("password  ") && second != first, "{second}");
+    let nobody = house.run(&["user", "disable", "--login", "nobody"]);
+    assert_eq!(nobody.code, Some(1), "{}", nobody.stderr);
+
+    let token =
+        house.ok(&["token", "create", "--name", "cosmic", "--role", "service", "--allow", "send_logs"]);
+    let listed = house.ok(&["token", "list", "--format", "ndjson"]);
+    assert!(listed.contains("cosmic") && !listed.contains(token.trim()), "{listed}");
+    assert_eq!(house.rows(&["token", "list"])[0]["revoked_at"], "");
+    house.ok(&["token", "revoke", "--name", "cosmic"]);
+    assert!(house.rows(&["token", "list"])[0]["revoked_at"].as_str().unwrap().starts_with("20"));
+    let again = house.run(&["token", "revoke", "--name", "cosmic"]);
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.contains("cosmic"), "{}", again.stderr);
 }

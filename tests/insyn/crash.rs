@@ -1,9 +1,10 @@
 //! kill -9 at any moment, and a new run gives exactly the rows that were written.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::Duration;
 
-use crate::house::{House, audit_event};
+use crate::house::{House, audit_event, finish};
 
 const LINES: usize = 4000;
 
@@ -61,7 +62,7 @@ fn a_crash_at_each_step_of_a_commit_loses_nothing_and_doubles_nothing() {
     for point in points {
         let mut command = house.command(&["ingest", "--once"]);
         command.env("INSYN_CRASH_AT", point);
-        let run = crate::house::finish(command);
+        let run = finish(command);
         // After the last point everything may already be stored: then there is no batch left to crash in.
         assert!(
             run.code != Some(0) || point == "after-log-commit",
@@ -84,10 +85,36 @@ fn a_crash_around_each_fsync_link_and_rename_loses_nothing_and_doubles_nothing()
             write_logs(&house);
             let mut command = house.command(&["ingest", "--once"]);
             command.env("INSYN_CRASH_AT", format!("{point}:{nth}"));
-            let run = crate::house::finish(command);
+            let run = finish(command);
             assert!(run.code.is_none(), "{point}:{nth}: the process should have crashed: {}", run.stderr);
             house.ingest();
             exactly_what_was_written(&house);
         }
+    }
+}
+
+#[test]
+fn a_release_build_has_no_failpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let failpoint = concat!(env!("CARGO_MANIFEST_DIR"), "/engine/src/failpoint.rs");
+    let main = format!(
+        "#[path = {failpoint:?}] mod failpoint;\n\
+         fn main() {{ for point in failpoint::STORE {{ failpoint::crash_at(point); }} println!(\"alive\"); }}"
+    );
+    std::fs::write(folder.path().join("main.rs"), main).unwrap();
+    // As `cargo build --release` compiles (no debug assertions), and as `cargo test` does.
+    for (assertions, survives) in [("no", true), ("yes", false)] {
+        let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        let binary = folder.path().join(assertions);
+        rustc.args(["--edition", "2024", "-C", &format!("debug-assertions={assertions}"), "-o"]).arg(&binary);
+        let built = finish({
+            rustc.arg(folder.path().join("main.rs"));
+            rustc
+        });
+        assert_eq!(built.code, Some(0), "{}", built.stderr);
+        let mut command = Command::new(&binary);
+        command.env("INSYN_CRASH_AT", insyn_engine::failpoint::STORE[1]);
+        let run = finish(command);
+        assert_eq!(run.stdout == "alive\n", survives, "debug-assertions={assertions}");
     }
 }

@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod documents;
 mod faults;
+mod faulty;
 mod house;
 mod ingest;
 mod receive;

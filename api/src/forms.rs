@@ -1,5 +1,7 @@
 //! Bodies and queries, read so that every fault is a problem of ours.
 
+use std::str::FromStr;
+
 use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::JsonRejection},
     http::{StatusCode, request::Parts},
@@ -110,6 +112,17 @@ impl Parameters {
         }
     }
 
+    /// Every word of a parameter that may come several times, or once with commas.
+    pub(crate) fn words<T: FromStr<Err = String>>(&self, name: &str) -> Result<Vec<T>, Problem> {
+        let values = self.0.iter().filter(|(key, _)| key == name).flat_map(|(_, value)| value.split(','));
+        values.map(str::trim).filter(|word| !word.is_empty()).map(word).collect()
+    }
+
+    /// The one word of a parameter that a page's form sends.
+    pub(crate) fn word<T: FromStr<Err = String>>(&self, name: &str) -> Result<Option<T>, Problem> {
+        self.get(name).map(word).transpose()
+    }
+
     /// `1`, `true`, `yes` or the bare name mean yes.
     pub(crate) fn flag(&self, name: &'static str) -> Result<bool, Problem> {
         match self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()) {
@@ -130,6 +143,10 @@ impl Parameters {
             }
         }
     }
+}
+
+fn word<T: FromStr<Err = String>>(text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|fault: String| Problem::bad_request("bad_parameter", fault))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Parameters {

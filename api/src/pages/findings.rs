@@ -107,9 +107,9 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let lang = visitor.lang;
     let t = lang.texts();
-    let level: Option<Level> = parameters.get("level").and_then(|word| word.parse().ok());
-    let status: Option<FindingStatus> = parameters.get("status").and_then(|word| word.parse().ok());
-    let rule = parameters.get("rule").and_then(|id| app.pack.rule(id)).map(|rule| rule.id.clone());
+    let level = parameters.word::<Level>("level")?;
+    let status = parameters.word::<FindingStatus>("status")?;
+    let rule = parameters.get("rule").map(|id| known_rule(&app, id)).transpose()?;
     let filter = Filter {
         level: level.into_iter().collect(),
         status: status.into_iter().collect(),
@@ -169,6 +169,13 @@ pub(crate) async fn list(
         findings,
         pager,
     }))
+}
+
+fn known_rule(app: &App, id: &str) -> Result<String, Problem> {
+    match app.pack.rule(id) {
+        Some(rule) => Ok(rule.id.clone()),
+        None => Err(Problem::bad_request("bad_parameter", format!("rule: {id:?} is none of the pack"))),
+    }
 }
 
 /// The ids whose names a finding needs.

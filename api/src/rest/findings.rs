@@ -253,9 +253,9 @@ fn filter(app: &App, parameters: &Parameters) -> Result<Filter, Problem> {
     let time = |name, end| parameters.get(name).map(|text| instant(name, text, app.zone(), end)).transpose();
     Ok(Filter {
         rule: text("rule"),
-        level: words::<Level>(parameters, "level")?,
-        status: words::<FindingStatus>(parameters, "status")?,
-        outcome: words::<Outcome>(parameters, "outcome")?,
+        level: parameters.words::<Level>("level")?,
+        status: parameters.words::<FindingStatus>("status")?,
+        outcome: parameters.words::<Outcome>("outcome")?,
         user: text("user"),
         subject: text("subject").map(|written| super::accesses::subject_id(&written)),
         unit: text("unit"),
@@ -271,13 +271,4 @@ fn filter(app: &App, parameters: &Parameters) -> Result<Filter, Problem> {
             .transpose()?,
         ..Filter::default()
     })
-}
-
-fn words<T: std::str::FromStr<Err = String>>(parameters: &Parameters, name: &str) -> Result<Vec<T>, Problem> {
-    let values = parameters.0.iter().filter(|(key, _)| key == name).flat_map(|(_, value)| value.split(','));
-    values
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
-        .map(|word| word.parse().map_err(|fault: String| Problem::bad_request("bad_parameter", fault)))
-        .collect()
 }

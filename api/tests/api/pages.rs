@@ -158,6 +158,13 @@ async fn filters_and_the_demo_box_are_there() {
     let house = house().await;
     let high = page(&house, "dso", "/findings?level=high", "en").await;
     assert!(high.contains("test-unit") && !high.contains("(test-other)"));
+    for wrong in ["level=awful", "status=awful", "rule=awful"] {
+        let request =
+            Request::builder().uri(format!("/findings?{wrong}")).header(header::ACCEPT, "text/html");
+        let answer = house.ask("dso", request, "").await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+        assert!(answer.text().contains("awful"), "{wrong}: {}", answer.text());
+    }
     let signing_in = page(&house, "nobody", "/sign-in", "en").await;
     for shown in [
         "Dana Demo",

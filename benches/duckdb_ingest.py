@@ -1,5 +1,6 @@
 """The same work in DuckDB: the columns, the record kept, sorted by subject, one zstd Parquet file."""
 
+import json
 import sys
 
 import duckdb
@@ -28,6 +29,11 @@ if kind == "fhir-audit-event":
         "resource": "$.entity[1].what.reference",
     }
     parts = ", ".join(f"json_extract_string(json, '{path}') AS {name}" for name, path in columns.items())
+    source = f"SELECT {parts}, json::VARCHAR AS record FROM read_ndjson_objects($files, ignore_errors = true)"
+elif kind == "json":
+    with open(files[0], encoding="utf-8") as first:
+        names = json.loads(first.readline())
+    parts = ", ".join(f"json_extract_string(json, '$.\"{name}\"') AS \"{name}\"" for name in names)
     source = f"SELECT {parts}, json::VARCHAR AS record FROM read_ndjson_objects($files, ignore_errors = true)"
 else:
     source = (

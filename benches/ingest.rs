@@ -17,14 +17,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use chrono::Utc;
-use insyn_benches::{Runs, insyn, run};
+use insyn_benches::{Runs, insyn, run, setting};
 use insyn_demo::{Scale, World};
 
 fn main() {
-    let number = |name: &str, otherwise: usize| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-    };
-    let (looks, times) = (number("INSYN_BENCH_LOOKS", 24_000), number("INSYN_BENCH_RUNS", 5));
+    let (looks, times) = (setting("INSYN_BENCH_LOOKS", 24_000), setting("INSYN_BENCH_RUNS", 5));
     let folder = tempfile::tempdir().unwrap();
     let events = write_logs(folder.path(), looks);
     println!("{events} access events, {times} runs each, median (quickest to slowest)\n");

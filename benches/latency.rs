@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use insyn_benches::{Serving, command, high_water};
+use insyn_benches::{Serving, command, high_water, setting};
 
 const CONFIG: &str = r#"
 [organisation]
@@ -34,10 +34,7 @@ path = ["logs/*.ndjson"]
 "#;
 
 fn main() {
-    let number = |name: &str, otherwise: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-    };
-    let (seconds, rate) = (number("INSYN_BENCH_SECONDS", 20), number("INSYN_BENCH_RATE", 85));
+    let (seconds, rate) = (setting("INSYN_BENCH_SECONDS", 20), setting("INSYN_BENCH_RATE", 85));
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("logs")).unwrap();
     std::fs::write(folder.path().join("insyn.toml"), CONFIG).unwrap();

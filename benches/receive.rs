@@ -16,7 +16,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use insyn_benches::{Serving, command};
+use insyn_benches::{Serving, command, setting};
 
 const CONNECTIONS: usize = 64;
 const CONFIG: &str = r#"
@@ -32,10 +32,7 @@ sender = [{ name = "bench" }]
 "#;
 
 fn main() {
-    let number = |name: &str, otherwise: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-    };
-    let (seconds, times) = (number("INSYN_BENCH_SECONDS", 10), number("INSYN_BENCH_RUNS", 3));
+    let (seconds, times) = (setting("INSYN_BENCH_SECONDS", 10), setting("INSYN_BENCH_RUNS", 3));
     println!("{CONNECTIONS} connections, {times} runs of {seconds} seconds each, median (least to most)\n");
     println!("| | events/s | requests/s | p50 ms | p99 ms | resident MiB |\n|---|---|---|---|---|---|");
     for (name, together) in [("Bundles of 100", 100), ("one by one", 1)] {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, SecondsFormat, TimeZone};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone};
 use chrono_tz::Tz;
 use insyn_engine::output;
 use serde::Serialize;
@@ -51,13 +51,6 @@ pub fn records<T: Serialize>(format: output::Format, records: &[T], zone: Tz) ->
 /// One JSON object or one sentence, as a line on stdout.
 pub fn line(text: &str) -> anyhow::Result<()> {
     to_stdout(format!("{text}\n").as_bytes())
-}
-
-/// µs UTC as RFC 3339, to the second.
-pub fn moment(micros: i64) -> String {
-    DateTime::from_timestamp_micros(micros)
-        .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
-        .unwrap_or_default()
 }
 
 fn to_stdout(bytes: &[u8]) -> anyhow::Result<()> {

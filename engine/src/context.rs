@@ -135,11 +135,7 @@ pub struct TableStatus {
 }
 
 fn rfc3339<S: serde::Serializer>(at: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
-    let at = at.and_then(chrono::DateTime::from_timestamp_micros);
-    serde::Serialize::serialize(
-        &at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
-        serializer,
-    )
+    serde::Serialize::serialize(&at.and_then(crate::output::to_the_second), serializer)
 }
 
 /// Every context table with its age, rows and period; tables that are not loaded have no load.

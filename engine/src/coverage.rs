@@ -73,16 +73,24 @@ pub async fn of(
     from: i64,
     to: i64,
 ) -> Result<Vec<FieldDay>, EngineError> {
-    let instant = |at| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
-    let parameters = ParamValues::from(vec![
-        ("source", ScalarValue::Utf8(Some(source.to_owned()))),
-        ("from", instant(from)),
-        ("to", instant(to)),
-    ]);
     let known = Known::of(session);
-    let frame = session.datafusion().sql(&query(fields, &known)).await?.with_param_values(parameters)?;
-    let batches = frame.collect().await?;
+    let batches = ask(session, &query(fields, &known), Some(source), from, to).await?;
     Ok(batches.iter().flat_map(|batch| days(batch, fields)).collect())
+}
+
+/// The answer to a query with `$from`, `$to` and, where a source is given, `$source`.
+async fn ask(
+    session: &Session,
+    query: &str,
+    source: Option<&str>,
+    from: i64,
+    to: i64,
+) -> Result<Vec<RecordBatch>, EngineError> {
+    let instant = |at| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
+    let mut parameters = vec![("from", instant(from)), ("to", instant(to))];
+    parameters.extend(source.map(|source| ("source", ScalarValue::Utf8(Some(source.to_owned())))));
+    let frame = session.datafusion().sql(query).await?.with_param_values(ParamValues::from(parameters))?;
+    Ok(frame.collect().await?)
 }
 
 /// Which registers are loaded: without one, nobody can be said to be unknown.
@@ -183,13 +191,10 @@ fn days(batch: &RecordBatch, fields: &[Field]) -> Vec<FieldDay> {
 /// # Errors
 /// When the lake cannot be read.
 pub async fn hours(session: &Session, from: i64, to: i64) -> Result<Vec<(String, i64, u64)>, EngineError> {
-    let instant = |at| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
-    let parameters = ParamValues::from(vec![("from", instant(from)), ("to", instant(to))]);
     let query = "SELECT source, date_trunc('hour', occurred_at) AS hour, count(*) AS events FROM access_events \
                  WHERE occurred_at >= $from AND occurred_at < $to GROUP BY 1, 2 ORDER BY 1, 2";
-    let frame = session.datafusion().sql(query).await?.with_param_values(parameters)?;
     let mut hours = Vec::new();
-    for batch in frame.collect().await? {
+    for batch in ask(session, query, None, from, to).await? {
         let sources = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
         let at = arrow::compute::cast(
             batch.column(1),
@@ -224,19 +229,12 @@ pub struct Oddities {
 /// # Errors
 /// When the lake cannot be read.
 pub async fn oddities(session: &Session, source: &str, from: i64, to: i64) -> Result<Oddities, EngineError> {
-    let instant = |at| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
-    let parameters = ParamValues::from(vec![
-        ("source", ScalarValue::Utf8(Some(source.to_owned()))),
-        ("from", instant(from)),
-        ("to", instant(to)),
-    ]);
     let query = "SELECT count(DISTINCT file_id || ':' || CAST(file_offset AS VARCHAR)) AS records, \
                  count(DISTINCT event_id) AS ids, count(*) FILTER (WHERE ahead > 60000000) AS ahead, \
                  coalesce(max(ahead), 0) AS most FROM (SELECT event_id, file_id, file_offset, \
                  CAST(occurred_at AS BIGINT) - CAST(ingested_at AS BIGINT) AS ahead FROM access_events \
                  WHERE source = $source AND occurred_at >= $from AND occurred_at < $to)";
-    let frame = session.datafusion().sql(query).await?.with_param_values(parameters)?;
-    let batches = frame.collect().await?;
+    let batches = ask(session, query, Some(source), from, to).await?;
     let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else {
         return Ok(Oddities::default());
     };

@@ -14,10 +14,17 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
+use chrono::{DateTime, SecondsFormat};
 use chrono_tz::Tz;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+
+/// An instant (µs UTC) as RFC 3339, to the second.
+#[must_use]
+pub fn to_the_second(micros: i64) -> Option<String> {
+    DateTime::from_timestamp_micros(micros).map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use insyn_engine::output;
 use insyn_review::{Action, Db, NewToken, Role, TokenView};
 use serde::Serialize;
 
@@ -63,14 +64,14 @@ async fn create(db: &Db, name: String, role_text: &str, allow: &[String]) -> any
 
 impl From<TokenView> for Row {
     fn from(token: TokenView) -> Self {
-        let moment = |at: Option<i64>| at.map(print::moment).unwrap_or_default();
+        let moment = |at: Option<i64>| at.and_then(output::to_the_second).unwrap_or_default();
         Self {
             name: token.name,
             role: token.role,
             allow: token.allow,
             controllers: token.controllers,
             units: token.units,
-            created_at: print::moment(token.created_at),
+            created_at: moment(Some(token.created_at)),
             created_by: token.created_by,
             expires_at: moment(token.expires_at),
             revoked_at: moment(token.revoked_at),

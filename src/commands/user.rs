@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use insyn_engine::output;
 use insyn_review::{Db, NewUser, Role};
 use rand::Rng;
 use rand::distr::Alphanumeric;
@@ -84,7 +85,7 @@ async fn list(house: &House, db: &Db, format: &FormatOption) -> anyhow::Result<(
         staff_user_id: user.staff_user_id.unwrap_or_default(),
         second_factor: user.second_factor,
         disabled: user.disabled,
-        created_at: print::moment(user.created_at),
+        created_at: output::to_the_second(user.created_at).unwrap_or_default(),
     });
     print::records(format.chosen(), &users.collect::<Vec<_>>(), house.config.organisation.timezone)
 }

@@ -259,41 +259,22 @@ fn a_context_folder_that_lost_a_table_is_not_loaded_unless_asked() {
     assert_eq!(rows[0]["user_id"], "SE2321000016-ANNA");
 }
 
+/// `user create` of a reviewer of a unit, who is `staff` in the logs.
+fn new_reviewer<'a>(login: &'a str, name: &'a str, unit: &'a str, staff: &'a str) -> Vec<&'a str> {
+    let mut arguments = vec!["user", "create", "--role", "reviewer"];
+    arguments.extend(["--login", login, "--name", name, "--unit", unit, "--staff-user-id", staff]);
+    arguments
+}
+
 #[test]
 fn a_reviewer_is_known_by_every_account_that_is_theirs() {
     let house = House::new();
     house.write("context/accounts.csv", b"source,account_id,user_id,valid_from,valid_to\n,bo.ek,SE2321000016-BO,,\n,boek2,SE2321000016-BO,,\n");
     house.ok(&["context", "load"]);
-    let run = house.run(&[
-        "user",
-        "create",
-        "--login",
-        "bo",
-        "--name",
-        "Bo Ek",
-        "--role",
-        "reviewer",
-        "--unit",
-        "E1",
-        "--staff-user-id",
-        "bo.ek",
-    ]);
+    let run = house.run(&new_reviewer("bo", "Bo Ek", "E1", "bo.ek"));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stderr.contains("bo.ek is an account of SE2321000016-BO"), "{}", run.stderr);
-    let run = house.run(&[
-        "user",
-        "create",
-        "--login",
-        "eva",
-        "--name",
-        "Eva",
-        "--role",
-        "reviewer",
-        "--unit",
-        "E1",
-        "--staff-user-id",
-        "nobody",
-    ]);
+    let run = house.run(&new_reviewer("eva", "Eva", "E1", "nobody"));
     assert!(run.stderr.contains("neither in the table staff nor in accounts"), "{}", run.stderr);
 }
 
@@ -334,20 +315,7 @@ fn people_and_tokens_are_listed_shut_out_and_let_in_again() {
     let house = House::new();
     assert_eq!(house.rows(&["user", "list"]), Vec::<serde_json::Value>::new());
     assert_eq!(house.rows(&["token", "list"]), Vec::<serde_json::Value>::new());
-    let first = house.ok(&[
-        "user",
-        "create",
-        "--login",
-        "bo",
-        "--name",
-        "Bo Ek",
-        "--role",
-        "reviewer",
-        "--unit",
-        "SE2321000016-A101",
-        "--staff-user-id",
-        "SE2321000016-BO",
-    ]);
+    let first = house.ok(&new_reviewer("bo", "Bo Ek", "SE2321000016-A101", "SE2321000016-BO"));
     house.ok(&["user", "create", "--login", "anna", "--name", "Anna Berg", "--role", "dso"]);
     let users = house.rows(&["user", "list"]);
     assert_eq!((&users[0]["login"], &users[1]["login"]), (&"anna".into(), &"bo".into()), "{users:?}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::house::{House, audit_event, finish};
+use crate::house::{House, audit_event, finish, rustc};
 
 const LINES: usize = 4000;
 
@@ -104,14 +104,9 @@ fn a_release_build_has_no_failpoints() {
     std::fs::write(folder.path().join("main.rs"), main).unwrap();
     // As `cargo build --release` compiles (no debug assertions), and as `cargo test` does.
     for (assertions, survives) in [("no", true), ("yes", false)] {
-        let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
         let binary = folder.path().join(assertions);
-        rustc.args(["--edition", "2024", "-C", &format!("debug-assertions={assertions}"), "-o"]).arg(&binary);
-        let built = finish({
-            rustc.arg(folder.path().join("main.rs"));
-            rustc
-        });
-        assert_eq!(built.code, Some(0), "{}", built.stderr);
+        let options = ["-C", &format!("debug-assertions={assertions}")];
+        rustc(&folder.path().join("main.rs"), &binary, &options);
         let mut command = Command::new(&binary);
         command.env("INSYN_CRASH_AT", insyn_engine::failpoint::STORE[1]);
         let run = finish(command);

@@ -2,9 +2,8 @@
 //! fsync, a disk that gets full. Whatever a run met, the next one on a sound disk has exactly what was written.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::house::{House, audit_event, finish};
+use crate::house::{House, audit_event, finish, rustc};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -84,11 +83,7 @@ impl Shim {
     fn build() -> Shim {
         let shim = Shim { folder: tempfile::tempdir().expect("a temporary folder") };
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/insyn/faulty/shim.rs");
-        let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-        rustc.args(["--edition", "2024", "--crate-type", "cdylib", "-D", "warnings", "-o"]);
-        rustc.arg(shim.library()).arg(source);
-        let built = finish(rustc);
-        assert_eq!(built.code, Some(0), "{}", built.stderr);
+        rustc(&source, &shim.library(), &["--crate-type", "cdylib", "-D", "warnings"]);
         shim
     }
 

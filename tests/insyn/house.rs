@@ -113,6 +113,15 @@ pub fn insyn(folder: &Path) -> Command {
     command
 }
 
+/// Compiles one file that stands alone.
+#[track_caller]
+pub fn rustc(source: &Path, target: &Path, options: &[&str]) {
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.args(["--edition", "2024"]).args(options).arg("-o").arg(target).arg(source);
+    let built = finish(rustc);
+    assert_eq!(built.code, Some(0), "{}", built.stderr);
+}
+
 /// Waits for the command, at most two minutes.
 #[track_caller]
 pub fn finish(mut command: Command) -> Run {

@@ -45,6 +45,16 @@ pub enum Command {
     Context(Context),
     /// Merge small files of the lake into large ones; `serve` does so by itself.
     Compact,
+    /// Copy lake, workflow database and spool, as they belong together, to a new folder; nothing need stop.
+    Backup {
+        /// A folder that is empty or not there yet.
+        dir: PathBuf,
+    },
+    /// Put a backup back, after checking every file of it. Lake, database and spool must not be there yet.
+    Restore {
+        /// The folder of the backup.
+        dir: PathBuf,
+    },
     /// The log sources and how far they are read.
     Sources(Sources),
     /// One log source, before it is configured.
@@ -74,10 +84,27 @@ pub struct Demo {
 }
 
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").args(["once", "again"]).required(true)))]
 pub struct Ingest {
     /// Read every source to its end, commit, and exit.
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub once: bool,
+    /// Read what is kept of this source anew with today's settings, its records and what is in quarantine, and replace its
+    /// rows by one commit. They keep their event_id, file and offset.
+    #[arg(long, value_name = "SOURCE", requires = "reason")]
+    pub again: Option<String>,
+    /// Why it is read again; kept, with who did it.
+    #[arg(long, requires = "again", value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Only accesses from this day or instant.
+    #[arg(long, requires = "again", value_name = "TIME")]
+    pub from: Option<String>,
+    /// Only accesses to this day (included) or instant.
+    #[arg(long, requires = "again", value_name = "TIME")]
+    pub to: Option<String>,
+    /// Only tell what would come of reading again.
+    #[arg(long, requires = "again")]
+    pub dry_run: bool,
     /// Print what was read as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -273,6 +300,36 @@ pub struct Sources {
 pub enum SourcesAction {
     /// How far each source is read, and whether it says as much as it usually does.
     Status(FormatOption),
+    /// Which days each export of a source with `delivery = "export"` states, what of it was new, and how many rows of
+    /// others it lacks. No personal data.
+    Exports {
+        /// Only this source.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        format: FormatOption,
+    },
+    /// Say why what is open in a source's quarantine or gaps is nothing that is missed; kept, with who said it.
+    #[command(group(clap::ArgGroup::new("items").args(["quarantine", "gaps"]).required(true).multiple(true)))]
+    Explain {
+        /// Which source.
+        source: String,
+        /// Its records in quarantine.
+        #[arg(long)]
+        quarantine: bool,
+        /// Its gaps.
+        #[arg(long)]
+        gaps: bool,
+        /// Only of the file with this id.
+        #[arg(long, value_name = "ID")]
+        file: Option<String>,
+        /// Only the one that begins at this offset.
+        #[arg(long, value_name = "N", requires = "file")]
+        offset: Option<i64>,
+        /// What is to be said of them.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// Which of the fields that each source's law asks for were really there, by day. No personal data.
     Coverage {
         /// Only this source.

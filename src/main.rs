@@ -44,6 +44,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Findings(findings) => commands::findings::run(&config, findings).await,
         Command::Context(context) => commands::context::run(&config, context).await,
         Command::Compact => commands::compact::run(&config).await,
+        Command::Backup { dir } => commands::backup::backup(&config, &dir).await,
+        Command::Restore { dir } => commands::backup::restore(&config, &dir).await,
         Command::Source(source) => commands::source::run(&config, source).await,
         Command::Sources(sources) => commands::sources::run(&config, sources).await,
         Command::User(user) => commands::user::run(&config, user).await,

@@ -155,6 +155,15 @@ fn instant(text: &str, zone: Tz, days_later: u64) -> anyhow::Result<i64> {
     Ok(midnight.timestamp_micros())
 }
 
+/// What somebody gives as their reason; it is kept, so it must say something.
+pub fn reason(text: &str) -> anyhow::Result<String> {
+    let text = text.trim();
+    if text.is_empty() {
+        bail!("--reason is empty; say why, it is kept");
+    }
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {

@@ -58,7 +58,7 @@ pub(crate) struct Inner {
     pub(crate) parts: AppParts,
     pub(crate) handles: Handles,
     pub(crate) counters: crate::health::Counters,
-    pub(crate) hours: crate::quiet::Kept,
+    pub(crate) recent: crate::quiet::Kept,
 }
 
 impl App {
@@ -68,7 +68,7 @@ impl App {
             parts,
             handles: Handles::default(),
             counters: Default::default(),
-            hours: Default::default(),
+            recent: Default::default(),
         };
         App { inner: Arc::new(inner) }
     }
@@ -82,8 +82,8 @@ impl App {
         &self.inner.handles
     }
 
-    pub(crate) fn hours(&self) -> &crate::quiet::Kept {
-        &self.inner.hours
+    pub(crate) fn recent(&self) -> &crate::quiet::Kept {
+        &self.inner.recent
     }
 
     pub(crate) fn counters(&self) -> &crate::health::Counters {

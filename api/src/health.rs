@@ -74,12 +74,28 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("events", "Rows of access_events.", (|s| s.events) as fn(&rest::sources::Source) -> Option<f64>),
         ("quarantined", "Records in quarantine.", |s| s.quarantined),
         ("gaps", "Gaps.", |s| s.gaps),
+        ("quarantine_open", "Records in quarantine that are neither explained nor mended.", |s| {
+            s.quarantine_open
+        }),
+        ("gaps_open", "Gaps that are neither explained nor mended.", |s| s.gaps_open),
         ("bytes_behind", "Bytes not read yet.", |s| s.bytes_behind),
         ("seconds_behind", "Seconds behind the newest byte.", |s| s.seconds_behind),
         ("events_hour", "Events in the last whole hour that all records of should have come.", |s| {
             s.events_hour
         }),
         ("usual_hour", "What that hour of the week usually has.", |s| s.usual_hour),
+        (
+            "missing_numbers",
+            "Numbers of the last week's records that no record has, where the source counts them.",
+            |s| s.missing_numbers,
+        ),
+        ("repeated_ids", "Records of the last two days with an id that another one has.", |s| s.repeated_ids),
+        (
+            "events_ahead",
+            "Records of the last two days that lay ahead of the clock here when they were read.",
+            |s| s.events_ahead,
+        ),
+        ("most_ahead_seconds", "By how many seconds at most.", |s| s.most_ahead_seconds),
         ("quiet", "1 when nearly nothing came where it usually does.", |s| {
             Some(f64::from(u8::from(s.state == "quiet")))
         }),

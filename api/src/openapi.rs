@@ -22,7 +22,7 @@ use crate::{health, problem::Problem, rest};
         rest::accesses::search, rest::accesses::of_subject, rest::accesses::of_user, rest::accesses::of_event,
         rest::findings::list, rest::findings::show, rest::findings::decide,
         rest::rules::list, rest::rules::show, rest::rules::run, rest::rules::runs,
-        rest::sources::list, rest::sources::coverage, rest::sql::query,
+        rest::sources::list, rest::sources::coverage, rest::sources::exports, rest::sql::query,
         document, health::alive, health::ready, health::metrics,
     ),
     components(schemas(Problem)),

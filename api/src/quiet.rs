@@ -1,4 +1,4 @@
-//! How much each source usually says, counted once in a while and kept: it takes a look at weeks of events.
+//! What the last weeks say of each source, looked at once in a while and kept: it is a look at weeks of events.
 
 use std::{
     sync::Arc,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use insyn_engine::session::{Scope, Session};
-use insyn_ingest::health::Hours;
+use insyn_ingest::health::Recent;
 use tokio::sync::Mutex;
 
 use crate::app::{App, now};
@@ -15,24 +15,24 @@ use crate::app::{App, now};
 const KEPT: Duration = Duration::from_secs(300);
 
 /// The last count, and when it was made.
-pub(crate) type Kept = Mutex<Option<(Instant, Arc<Hours>)>>;
+pub(crate) type Kept = Mutex<Option<(Instant, Arc<Recent>)>>;
 
-/// The hours of the last weeks. Nothing where they cannot be counted: the state of the sources is told all the same.
-pub(crate) async fn hours(app: &App) -> Arc<Hours> {
-    let mut kept = app.hours().lock().await;
-    if let Some((at, hours)) = kept.as_ref()
+/// The last weeks. Nothing where they cannot be looked at: the state of the sources is told all the same.
+pub(crate) async fn recent(app: &App) -> Arc<Recent> {
+    let mut kept = app.recent().lock().await;
+    if let Some((at, recent)) = kept.as_ref()
         && at.elapsed() < KEPT
     {
-        return Arc::clone(hours);
+        return Arc::clone(recent);
     }
     let read = async {
         let session = Session::open(&app.lake, app.zone(), Scope::All).await?;
-        Hours::read(&session, now()).await
+        Recent::read(&session, &app.sources, now()).await
     };
-    let hours = Arc::new(read.await.unwrap_or_else(|fault| {
-        tracing::warn!("the events of the last weeks could not be counted: {fault}");
-        Hours::default()
+    let recent = Arc::new(read.await.unwrap_or_else(|fault| {
+        tracing::warn!("the last weeks could not be looked at: {fault}");
+        Recent::default()
     }));
-    *kept = Some((Instant::now(), Arc::clone(&hours)));
-    hours
+    *kept = Some((Instant::now(), Arc::clone(&recent)));
+    recent
 }

@@ -110,6 +110,7 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
         of("GET", "/api/v1/runs", RUNS, get(rest::rules::runs)),
         of("GET", "/api/v1/sources", SOURCES, get(rest::sources::list)),
         of("GET", "/api/v1/sources/coverage", SOURCES, get(rest::sources::coverage)),
+        of("GET", "/api/v1/sources/exports", SOURCES, get(rest::sources::exports)),
         of("POST", "/api/v1/sql", Any(&[Action::Sql]), post(rest::sql::query)),
         of("GET", "/api/openapi.json", NearOrToken, get(openapi::document)),
         of("GET", "/healthz", NearOrToken, get(health::alive)),

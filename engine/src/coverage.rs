@@ -247,3 +247,48 @@ pub async fn oddities(session: &Session, source: &str, from: i64, to: i64) -> Re
         most_ahead: number(3).max(0),
     })
 }
+
+/// Numbers by which a source counts its records, and that no record has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// How many.
+    pub count: u64,
+    /// The longest runs of them, first and last; at most twenty.
+    pub runs: Vec<(i64, i64)>,
+}
+
+/// A record may have been counted so much earlier, or later, than it happened, µs.
+const COUNTED_APART: i64 = 30 * 86_400_000_000;
+
+/// Which numbers are missing among the event ids between two instants (µs UTC). Ids that are no numbers are passed over.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn missing(session: &Session, source: &str, from: i64, to: i64) -> Result<Missing, EngineError> {
+    let numbers =
+        "SELECT DISTINCT TRY_CAST(event_id AS BIGINT) AS number FROM access_events WHERE source = $source";
+    // What lies outside of the period only tells that a number is not missing.
+    let wide = format!("INTERVAL '{} seconds'", COUNTED_APART / 1_000_000);
+    let query = format!(
+        "WITH near AS ({numbers} AND occurred_at >= $from - {wide} AND occurred_at < $to + {wide}), \
+         within AS ({numbers} AND occurred_at >= $from AND occurred_at < $to), \
+         ends AS (SELECT min(number) AS first, max(number) AS last FROM within), \
+         stepped AS (SELECT number, lead(number) OVER (ORDER BY number) AS next FROM near, ends \
+                     WHERE number BETWEEN first AND last) \
+         SELECT number + 1, next - 1 FROM stepped WHERE next > number + 1 ORDER BY next - number DESC, number"
+    );
+    let mut missing = Missing::default();
+    for batch in ask(session, &query, Some(source), from, to).await? {
+        let numbers = |column: usize| batch.column(column).as_primitive::<Int64Type>();
+        for (first, last) in numbers(0).values().iter().zip(numbers(1).values()) {
+            missing.count += last.abs_diff(*first) + 1;
+            if missing.runs.len() < RUNS {
+                missing.runs.push((*first, *last));
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// So many runs are named.
+const RUNS: usize = 20;

@@ -3,9 +3,11 @@
 //! Compiled in under `debug_assertions` only; a release binary has none of it.
 
 /// The named steps of a commit to the lake, in order.
-pub const COMMIT: [&str; 6] = [
+pub const COMMIT: [&str; 8] = [
     "after-quarantine-commit",
     "after-gaps-commit",
+    "after-exports-commit",
+    "after-lacking-commit",
     "before-events-put",
     "after-events-put",
     "before-log-commit",
@@ -14,6 +16,10 @@ pub const COMMIT: [&str; 6] = [
 
 /// The steps of a merge of small files, in order.
 pub const MERGE: [&str; 3] = ["before-merged-put", "after-merged-put", "after-merged-commit"];
+
+/// The steps of an amendment, in order.
+pub const AMEND: [&str; 4] =
+    ["amended-events-put", "amended-sides-committed", "before-amended-commit", "after-amended-commit"];
 
 /// The steps of every put into the lake's folder: data files and log entries alike.
 pub const STORE: [&str; 4] = ["store-written", "store-fsynced", "store-named", "store-folder-fsynced"];
@@ -27,7 +33,7 @@ pub fn crash_at(point: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static TIMES: AtomicU64 = AtomicU64::new(0);
 
-    let known = [&COMMIT[..], &MERGE, &STORE, &INBOX].concat();
+    let known = [&COMMIT[..], &MERGE, &AMEND, &STORE, &INBOX].concat();
     debug_assert!(known.contains(&point), "{point}");
     let Ok(asked) = std::env::var("INSYN_CRASH_AT") else { return };
     let (name, nth) = asked.split_once(':').unwrap_or((&asked, "1"));

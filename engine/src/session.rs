@@ -1,9 +1,10 @@
 //! A session: the lake as it was at one moment, and every question over it.
 //!
-//! Tables: `access_events`, `quarantine`, `gaps`, every context table (empty where it was not loaded), what was
+//! Tables: `access_events`, `quarantine`, `gaps`, `amendments`, every context table (empty where it was not loaded), what was
 //! handed in from above, and the view `accesses`: looks by people, without `record` and without Insyn's own source,
 //! with `actor_id`, `person_id` and `subject_key` resolved through `accounts`, `staff` and `identities`.
 
+mod amendments;
 mod memory;
 mod projections;
 mod runtime;
@@ -116,9 +117,22 @@ impl Session {
     /// # Errors
     /// When the lake or its context tables cannot be read.
     pub async fn open(lake: &Lake, zone: Tz, scope: Scope) -> Result<Session, EngineError> {
+        let snapshot = lake.snapshot().await?;
+        Session::over(lake, snapshot, zone, scope).await
+    }
+
+    /// The same over a version that is pinned already.
+    ///
+    /// # Errors
+    /// When the context tables cannot be read.
+    pub async fn over(
+        lake: &Lake,
+        snapshot: Snapshot,
+        zone: Tz,
+        scope: Scope,
+    ) -> Result<Session, EngineError> {
         let Scope::All = scope;
         let runtime = Runtime::of(lake)?;
-        let snapshot = lake.snapshot().await?;
         let loaded = runtime.context(lake).await?;
         let context = new_context(&runtime.environment, zone, &loaded.resolver);
         let session = Session { context, snapshot, loaded, runtime, zone, limits: Limits::default() };
@@ -270,8 +284,17 @@ impl Session {
             let files = self.snapshot.files(table);
             let url = self.runtime.url.clone();
             let provider = LakeTable::new(table.schema(), table.partition_columns(), url, files);
-            self.register(table.name(), Arc::new(provider))?;
+            match table {
+                Table::AccessEvents | Table::Exports | Table::Lacking => {
+                    self.register(table.name(), Arc::new(provider))?
+                }
+                Table::Quarantine | Table::Gaps => {
+                    self.register(table.name(), Arc::new(with_states(table, provider)?))?;
+                }
+            }
         }
+        let amendments = Arc::new(amendments::table(&self.snapshot)?);
+        self.register(amendments::NAME, amendments)?;
         self.register(ACCESSES, Arc::new(self.accesses()?))
     }
 
@@ -317,6 +340,19 @@ fn accesses_over(
     let plan = LogicalPlanBuilder::scan(Table::AccessEvents.name(), provider_as_source(provider), None)?
         .filter(col("source").not_eq(lit(OWN_SOURCE)))?
         .project(columns.chain(resolved))?
+        .build()?;
+    Ok(ViewTable::new(plan, None))
+}
+
+/// Items that no one has touched are open, also in files that are older than the column.
+fn with_states(table: Table, provider: LakeTable) -> Result<ViewTable, EngineError> {
+    let columns = provider.schema();
+    let columns = columns.fields().iter().map(|field| match field.name().as_str() {
+        "state" => datafusion::functions::expr_fn::coalesce(vec![col("state"), lit("open")]).alias("state"),
+        name => col(name),
+    });
+    let plan = LogicalPlanBuilder::scan(table.name(), provider_as_source(Arc::new(provider)), None)?
+        .project(columns.collect::<Vec<_>>())?
         .build()?;
     Ok(ViewTable::new(plan, None))
 }

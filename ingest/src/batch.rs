@@ -1,6 +1,6 @@
 //! What is read at once and becomes one commit.
 
-use insyn_engine::lake::{Gap, Quarantined, SourceCommit};
+use insyn_engine::lake::{ExportDay, Gap, Lacking, Quarantined, SourceCommit};
 use insyn_event::AccessEvent;
 
 /// A batch is closed when its records pass this.
@@ -14,6 +14,8 @@ pub struct Batch {
     pub events: Vec<AccessEvent>,
     pub quarantine: Vec<Quarantined>,
     pub gaps: Vec<Gap>,
+    pub exports: Vec<ExportDay>,
+    pub lacking: Vec<Lacking>,
     /// Decompressed bytes that were read for it.
     pub bytes: u64,
 }
@@ -34,13 +36,24 @@ impl Batch {
         self.events.append(&mut other.events);
         self.quarantine.append(&mut other.quarantine);
         self.gaps.append(&mut other.gaps);
+        self.exports.append(&mut other.exports);
+        self.lacking.append(&mut other.lacking);
         self.bytes += other.bytes;
     }
 
     /// As the lake takes it.
     pub fn commit(self, source: &str, sequence: i64, state: String) -> SourceCommit {
-        let Batch { events, quarantine, gaps, .. } = self;
-        SourceCommit { source: source.to_owned(), sequence, events, quarantine, gaps, state }
+        let Batch { events, quarantine, gaps, exports, lacking, .. } = self;
+        SourceCommit {
+            source: source.to_owned(),
+            sequence,
+            events,
+            quarantine,
+            gaps,
+            exports,
+            lacking,
+            state,
+        }
     }
 }
 

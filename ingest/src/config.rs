@@ -8,6 +8,7 @@ use insyn_formats::{Format, FormatConfig, FormatName};
 use serde::Deserialize;
 
 use crate::sender::SenderConfig;
+use crate::sheet::RowStyle;
 use crate::spool;
 
 /// Which law asks for the log, and so which fields it must have.
@@ -89,6 +90,9 @@ pub struct SourceConfig {
     /// How many hours its records may take to come; a silence of that length says nothing.
     #[serde(default = "late")]
     pub late_hours: u32,
+    /// Its event ids are numbers that it counts its records by: one that is missing is looked for.
+    #[serde(default)]
+    pub numbered: bool,
     /// Globs, relative to the folder of the configuration. `**` goes through folders.
     #[serde(default)]
     pub path: Vec<String>,
@@ -117,6 +121,7 @@ pub const SOURCE_KEYS: &[&str] = &[
     "legal_area",
     "delivery",
     "late_hours",
+    "numbered",
     "path",
     "sender",
     "copies",
@@ -157,6 +162,18 @@ impl SourceConfig {
             self.spool = Some(folder);
         }
         self
+    }
+
+    /// How the rows of a workbook are written for this source; none where no file can be one.
+    pub(crate) fn row_style(&self) -> Option<RowStyle> {
+        let first = |text: &Option<String>, otherwise| {
+            text.as_ref().and_then(|text| text.bytes().next()).unwrap_or(otherwise)
+        };
+        let rows = self.format.format == FormatName::Delimited;
+        rows.then(|| RowStyle {
+            delimiter: self.format.delimiter_byte(),
+            quote: first(&self.format.quote, b'"'),
+        })
     }
 
     /// Checks what serde cannot.

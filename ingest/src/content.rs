@@ -1,10 +1,12 @@
 //! A log file's decompressed bytes, all from one open file: what happens to its name meanwhile changes nothing.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+
+use crate::sheet::{self, RowStyle, SheetText};
 
 /// How a file is packed, by its first bytes, never by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub enum Packing {
     Zstd,
     /// The xz format.
     Xz,
+    /// A workbook, where rows are asked for.
+    Sheet,
 }
 
 impl Packing {
@@ -35,6 +39,8 @@ impl Packing {
 pub struct Content {
     file: Arc<File>,
     packing: Packing,
+    /// How a workbook's rows are written.
+    rows: RowStyle,
     /// As if it ended here.
     end: u64,
 }
@@ -43,12 +49,18 @@ pub struct Content {
 pub type Bytes = Box<dyn Read + Send>;
 
 impl Content {
-    /// Opens the file and looks how it is packed.
-    pub fn open(path: &Path) -> io::Result<Content> {
+    /// Opens the file and looks how it is packed. `rows` says how the rows of a workbook are to be written, where the
+    /// file may be one.
+    pub fn open(path: &Path, rows: Option<RowStyle>) -> io::Result<Content> {
         let file = Arc::new(File::open(path)?);
         let mut first = [0; 6];
         let read = fill(&mut At { file: Arc::clone(&file), position: 0, end: u64::MAX }, &mut first)?;
-        Ok(Content { file, packing: Packing::of(first.get(..read).unwrap_or(&[])), end: u64::MAX })
+        let packing = match Packing::of(first.get(..read).unwrap_or(&[])) {
+            Packing::Plain if rows.is_some() && first.starts_with(sheet::FIRST) => Packing::Sheet,
+            packing => packing,
+        };
+        let rows = rows.unwrap_or(RowStyle { delimiter: b';', quote: b'"' });
+        Ok(Content { file, packing, rows, end: u64::MAX })
     }
 
     /// Whether nobody writes to it, by the lock that the writers of the spool hold; as long as this lives, none can.
@@ -75,7 +87,7 @@ impl Content {
         let (filled, fault) = fill_some(&mut self.start()?, &mut head);
         head.truncate(filled);
         match fault {
-            Some(fault) if !self.is_packed() => Err(fault),
+            Some(fault) if !self.is_packed() || fault.kind() == io::ErrorKind::Unsupported => Err(fault),
             _ => Ok(head),
         }
     }
@@ -110,6 +122,7 @@ impl Content {
             Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered(raw))),
             Packing::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(buffered(raw))?),
             Packing::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(buffered(raw))),
+            Packing::Sheet => Box::new(SheetText::of(raw, self.rows)?),
         })
     }
 }
@@ -182,6 +195,18 @@ struct At {
     end: u64,
 }
 
+impl Seek for At {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().min(self.end).checked_add_signed(by),
+        };
+        self.position = to.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
 impl Read for At {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
@@ -201,7 +226,7 @@ mod tests {
 
     fn packed(packing: Packing, text: &[u8]) -> Vec<u8> {
         match packing {
-            Packing::Plain => text.to_vec(),
+            Packing::Plain | Packing::Sheet => text.to_vec(),
             Packing::Gzip => {
                 let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 out.write_all(text).unwrap();
@@ -219,7 +244,7 @@ mod tests {
     fn open(bytes: &[u8]) -> Content {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        Content::open(file.path()).unwrap()
+        Content::open(file.path(), None).unwrap()
     }
 
     const EVERY: [Packing; 4] = [Packing::Plain, Packing::Gzip, Packing::Zstd, Packing::Xz];
@@ -267,7 +292,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         std::fs::write(&path, b"first").unwrap();
-        let content = Content::open(&path).unwrap();
+        let content = Content::open(&path, None).unwrap();
         std::fs::rename(&path, folder.path().join("b")).unwrap();
         std::fs::write(&path, b"other").unwrap();
         assert_eq!(content.head(10).unwrap(), b"first");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use insyn_engine::disk::LowDisk;
+use insyn_engine::error::EngineError;
 use insyn_engine::lake::LakeError;
 
 /// Why a source could not be read, as one sentence for whoever runs it. No value of a record is in it.
@@ -40,6 +41,29 @@ pub enum IngestError {
     /// The lake refused or failed.
     #[error(transparent)]
     Lake(#[from] LakeError),
+    /// What is stored could not be asked.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// There is no such source.
+    #[error("no source is called \"{name}\"")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// There is nothing that could be explained.
+    #[error("source {name}: nothing of what was asked for is open")]
+    NothingOpen {
+        /// Which source.
+        name: String,
+    },
+    /// What is kept of a source cannot be read again; nothing was changed.
+    #[error("source {name} cannot be read again: {why}; nothing was changed")]
+    Again {
+        /// Which source.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// A worker ended without an answer.
     #[error("reading was cut off: {0}")]
     Cut(String),

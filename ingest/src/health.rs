@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use insyn_engine::coverage;
+use insyn_engine::coverage::{self, Missing, Oddities};
 use insyn_engine::error::EngineError;
 use insyn_engine::session::Session;
+
+use crate::SourceConfig;
 
 const HOUR: i64 = 3_600_000_000;
 const WEEK: i64 = 7 * 24;
@@ -17,9 +19,22 @@ const ENOUGH: u64 = 20;
 /// A silence is looked for so far back, in hours.
 const FARTHEST: i64 = 72;
 
-/// Events by source and hour (hours since 1970, UTC), over the weeks that matter.
+/// Numbers that a source counts its records by are looked for so far back, in hours.
+const NUMBERED: i64 = WEEK;
+
+/// Ids that repeat and clocks that run ahead are looked for so far back, in hours.
+const ODD: i64 = 48;
+
+/// What the last weeks say of each source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hours(BTreeMap<String, BTreeMap<i64, u64>>);
+pub struct Recent {
+    /// Events by source and hour (hours since 1970, UTC), over the weeks that matter.
+    hours: BTreeMap<String, BTreeMap<i64, u64>>,
+    /// What is missing of the numbers of each source that counts its records.
+    missing: BTreeMap<String, Missing>,
+    /// What the ids and the clock of each source say.
+    odd: BTreeMap<String, Oddities>,
+}
 
 /// What the last hours of a source say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,24 +47,45 @@ pub struct Health {
     pub quiet: bool,
 }
 
-impl Hours {
-    /// Counts the events of the last weeks. `now` is in µs UTC.
+impl Recent {
+    /// Looks at the last weeks. `now` is in µs UTC.
     ///
     /// # Errors
     /// When the lake cannot be read.
-    pub async fn read(session: &Session, now: i64) -> Result<Hours, EngineError> {
+    pub async fn read(session: &Session, sources: &[SourceConfig], now: i64) -> Result<Recent, EngineError> {
         let farthest = now - (WEEK * WEEKS + FARTHEST + WEEK) * HOUR;
-        let mut hours = Hours::default();
+        let mut recent = Recent::default();
         for (source, at, events) in coverage::hours(session, farthest, now + HOUR).await? {
-            hours.0.entry(source).or_default().insert(at.div_euclid(HOUR), events);
+            recent.hours.entry(source).or_default().insert(at.div_euclid(HOUR), events);
         }
-        Ok(hours)
+        for source in sources {
+            let name = &source.name;
+            let odd = coverage::oddities(session, name, now - ODD * HOUR, i64::MAX / 2).await?;
+            recent.odd.insert(name.clone(), odd);
+            if source.numbered {
+                let missing = coverage::missing(session, name, now - NUMBERED * HOUR, now + HOUR).await?;
+                recent.missing.insert(name.clone(), missing);
+            }
+        }
+        Ok(recent)
+    }
+
+    /// What a source's own ids and clock say, over the last two days.
+    #[must_use]
+    pub fn odd(&self, source: &str) -> Oddities {
+        self.odd.get(source).copied().unwrap_or_default()
+    }
+
+    /// What is missing of the numbers by which a source counts its records; none where it does not.
+    #[must_use]
+    pub fn missing(&self, source: &str) -> Option<&Missing> {
+        self.missing.get(source)
     }
 
     /// Judges one source. `late` is how many hours its records may take to come.
     #[must_use]
     pub fn health(&self, source: &str, late: u32, now: i64) -> Health {
-        let Some(counts) = self.0.get(source) else { return Health::default() };
+        let Some(counts) = self.hours.get(source) else { return Health::default() };
         let count = |hour: i64| counts.get(&hour).copied().unwrap_or(0);
         let first = counts.keys().next().copied().unwrap_or(i64::MAX);
         let usual = |hour: i64| {
@@ -78,9 +114,9 @@ mod tests {
     use super::*;
 
     /// A source with so many events each hour of the day, for five weeks up to `until`.
-    fn hours(by_hour: impl Fn(i64) -> u64, until: i64) -> Hours {
+    fn hours(by_hour: impl Fn(i64) -> u64, until: i64) -> Recent {
         let counts = (until - 5 * WEEK..until).map(|hour| (hour, by_hour(hour))).filter(|(_, n)| *n > 0);
-        Hours([("s".to_owned(), counts.collect())].into())
+        Recent { hours: [("s".to_owned(), counts.collect())].into(), ..Recent::default() }
     }
 
     #[test]
@@ -108,7 +144,7 @@ mod tests {
     fn nothing_is_said_of_what_is_new_or_small_or_unknown() {
         let now = 480_000 * HOUR;
         let mut new = hours(|_| 100, 479_900);
-        new.0.values_mut().for_each(|counts| counts.retain(|hour, _| *hour > 480_000 - WEEK));
+        new.hours.values_mut().for_each(|counts| counts.retain(|hour, _| *hour > 480_000 - WEEK));
         assert_eq!(new.health("s", 0, now), Health::default());
         let small = hours(|hour| u64::from(hour % 12 == 0), 479_950);
         assert!(!small.health("s", 0, now).quiet, "an event or two a day may well be missing");

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::anchor::{Anchor, HEAD};
 use crate::content::{Bytes, Content, Likeness, compare};
 use crate::scan::Candidate;
+use crate::sheet::RowStyle;
 use crate::state::{FileState, SourceState};
 use crate::{Copies, SourceConfig};
 
@@ -144,9 +145,10 @@ impl Identify<'_> {
         for (n, file) in self.state.files.iter().enumerate() {
             lay.entry(file.path.clone()).or_default().push(n);
         }
+        let rows = self.source.row_style();
         let mut strangers = Vec::new();
         for candidate in changed {
-            match look(candidate) {
+            match look(candidate, rows) {
                 Ok(Some(look)) => match self.where_it_lay(&look, &lay, &standing) {
                     Some(n) => {
                         standing.insert(n, look.candidate.path.clone());
@@ -162,7 +164,7 @@ impl Identify<'_> {
             // As long as the original stands, a copy that nobody wrote to is one.
             if standing.contains_key(&n) {
                 told.push(Sighting { candidate, verdict: Verdict::Copy(n), unchanged: true });
-            } else if let Ok(Some(look)) = look(candidate) {
+            } else if let Ok(Some(look)) = look(candidate, rows) {
                 strangers.push(look);
             }
         }
@@ -315,7 +317,7 @@ impl Identify<'_> {
             return None;
         }
         self.compared += 1;
-        compare(&look.content, &Content::open(path).ok()?).ok()
+        compare(&look.content, &Content::open(path, self.source.row_style()).ok()?).ok()
     }
 
     fn is_file(&mut self, look: Look, n: usize) -> Sighting {
@@ -343,8 +345,8 @@ impl Look {
 }
 
 /// Opens a candidate. None when it vanished; a sighting where there is nothing to identify.
-fn look(candidate: Candidate) -> Result<Option<Look>, Sighting> {
-    let opened = Content::open(&candidate.path).and_then(|content| Ok((content.head(HEAD)?, content)));
+fn look(candidate: Candidate, rows: Option<RowStyle>) -> Result<Option<Look>, Sighting> {
+    let opened = Content::open(&candidate.path, rows).and_then(|content| Ok((content.head(HEAD)?, content)));
     let sighting = |candidate, verdict| Err(Sighting { candidate, verdict, unchanged: false });
     match opened {
         Ok((head, _)) if head.is_empty() => sighting(candidate, Verdict::Empty),

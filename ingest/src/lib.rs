@@ -8,11 +8,14 @@
 //! Must not know: rules, pages, findings; Delta and DataFusion (the lake's own words are enough).
 
 mod admit;
+mod again;
 mod anchor;
 mod batch;
 mod config;
 mod content;
 mod error;
+mod explain;
+mod export;
 pub mod health;
 mod identify;
 pub mod law;
@@ -21,16 +24,20 @@ mod pass;
 mod reader;
 mod scan;
 mod sender;
+mod sheet;
 pub mod spool;
 mod state;
 pub mod status;
+pub mod tables;
 #[cfg(test)]
 mod tests;
 pub mod trial;
 
 pub use admit::{admit, event_id};
+pub use again::{Again, AgainReport};
 pub use config::{Copies, Delivery, LegalArea, SOURCE_KEYS, SourceConfig, SourceFault};
 pub use error::IngestError;
+pub use explain::{Explanation, explain};
 pub use insyn_formats::{Cut, Fault, Format, Reader};
 pub use insyn_formats::{FormatConfig, FormatName, nearest};
 pub use once::{Ingest, Progress, Report, SourceReport};

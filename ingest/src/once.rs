@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use insyn_engine::config::Organisation;
 use insyn_engine::disk::Room;
-use insyn_engine::lake::Lake;
+use insyn_engine::lake::{Changes, Lake, Settled};
+use insyn_engine::session::{Scope, Session};
 use insyn_engine::worker::Worker;
 use insyn_formats::{FormatConfig, FormatName};
 use notify::event::{AccessKind, AccessMode};
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::error::IngestError;
 use crate::reader::{SETTLES, SourceReader, Turn};
-use crate::scan::folders;
+use crate::scan::{Candidate, folders};
 use crate::{Copies, Delivery, LegalArea, SourceConfig, spool};
 
 /// How long new lines may gather before they are read.
@@ -110,6 +111,18 @@ impl Ingest {
     #[must_use]
     pub fn keeping_free(self, least: u64) -> Ingest {
         Ingest { room: Room::keeping(Path::new(self.lake.root()), least), ..self }
+    }
+
+    pub(crate) fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    pub(crate) fn sources(&self) -> &[SourceConfig] {
+        &self.sources
+    }
+
+    pub(crate) fn organisation(&self) -> Arc<Organisation> {
+        Arc::clone(&self.organisation)
     }
 
     /// Reads every source to its present end and commits. What only time can tell (a copy in the making, a file that
@@ -251,6 +264,9 @@ impl Ingest {
         progress: &mut (dyn FnMut(&Progress) + Send),
     ) -> Result<(SourceReader, bool), IngestError> {
         self.room.check()?;
+        if reader.source().delivery == Delivery::Export {
+            return self.drain_exports(reader, turns, report, progress).await;
+        }
         let name = reader.source().name.clone();
         let mut sequence = self.lake.progress(&name).await?.sequence;
         let (mut reader, mut turn) = take_turn(reader).await?;
@@ -274,9 +290,77 @@ impl Ingest {
         Ok((reader, false))
     }
 
+    /// The same for files that each state a period: one after the other, each beside what others state of its time.
+    async fn drain_exports(
+        &self,
+        mut reader: SourceReader,
+        turns: usize,
+        report: &mut SourceReport,
+        progress: &mut (dyn FnMut(&Progress) + Send),
+    ) -> Result<(SourceReader, bool), IngestError> {
+        let name = reader.source().name.clone();
+        let mut sequence = self.lake.progress(&name).await?.sequence;
+        for taken in 1.. {
+            let mut turn;
+            (reader, turn) = take_turn(reader).await?;
+            let next = turn.export.take();
+            turn.more |= next.is_some();
+            let (more, waits) = (turn.more, turn.waits);
+            report.count(&turn);
+            sequence += i64::from(turn.state.is_some());
+            self.commit(&name, sequence, turn).await?;
+            progress(&Progress { source: name.clone(), events: report.events });
+            if let Some(candidate) = next {
+                reader = self.begin_export(reader, candidate, report).await?;
+            }
+            if !more || taken >= turns {
+                return Ok((reader, waits));
+            }
+            self.room.check()?;
+        }
+        Ok((reader, false))
+    }
+
+    /// Counts what an export states, and what of it is known from others.
+    async fn begin_export(
+        &self,
+        mut reader: SourceReader,
+        candidate: Candidate,
+        report: &mut SourceReport,
+    ) -> Result<SourceReader, IngestError> {
+        let path = candidate.path.clone();
+        let profile;
+        (reader, profile) = on_reader(move || {
+            let profile = reader.profile(&candidate);
+            (reader, profile)
+        })
+        .await?;
+        match profile {
+            Ok(Some(profile)) => {
+                let zone = reader.setting().organisation.timezone;
+                let session = Session::open(&self.lake, zone, Scope::All).await?;
+                let export = profile.beside(&session, reader.setting()).await?;
+                reader.begin(export);
+            }
+            Ok(None) => {}
+            Err(error) => report.faults.push(format!("cannot read {}: {error}", path.display())),
+        }
+        Ok(reader)
+    }
+
     async fn commit(&self, source: &str, sequence: i64, turn: Turn) -> Result<(), IngestError> {
         if let Some(state) = turn.state {
             self.lake.commit(turn.batch.commit(source, sequence, state)).await?;
+        }
+        if !turn.returned.is_empty() {
+            let changes = Changes {
+                gap_states: turn.returned.into_iter().map(|gap| (gap, Settled::Mended)).collect(),
+                kind: "returned",
+                by: spool::SOURCE.to_owned(),
+                reason: "the file came back and was read".to_owned(),
+                ..Changes::default()
+            };
+            self.lake.amend(source).await?.commit(changes).await?;
         }
         Ok(())
     }
@@ -312,13 +396,17 @@ impl SourceReport {
 
 /// Reads on where blocking hurts nobody: on the one thread that reads logs.
 async fn take_turn(mut reader: SourceReader) -> Result<(SourceReader, Turn), IngestError> {
-    static READER: Worker = Worker::named("insyn-read");
     let turn = move || {
         let turn = reader.turn();
         (reader, turn)
     };
-    let (reader, turn) = READER.run(turn).await.map_err(|gone| IngestError::Cut(gone.to_string()))?;
+    let (reader, turn) = on_reader(turn).await?;
     Ok((reader, turn?))
+}
+
+async fn on_reader<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, IngestError> {
+    static READER: Worker = Worker::named("insyn-read");
+    READER.run(work).await.map_err(|gone| IngestError::Cut(gone.to_string()))
 }
 
 /// Insyn's own log, read like any other.
@@ -329,6 +417,7 @@ fn own_source(spool: &Path) -> SourceConfig {
         legal_area: LegalArea::Other,
         delivery: Delivery::Stream,
         late_hours: 0,
+        numbered: false,
         path: vec![format!(
             "{}/{}/*.ndjson",
             glob::Pattern::escape(&spool.display().to_string()),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use chrono::Utc;
 use insyn_engine::config::Organisation;
 use insyn_engine::lake::{Gap, Quarantined};
-use insyn_formats::{Cut, Format, FormatName, Reader};
+use insyn_event::AccessEvent;
+use insyn_formats::{Cut, Format, FormatName, Opening, Reader};
 
 use crate::SourceConfig;
 use crate::admit::{admit, event_id};
@@ -16,13 +17,14 @@ use crate::batch::{Batch, is_enough};
 use crate::content::{Bytes, Content, fill_some};
 use crate::identify::holds;
 use crate::scan::Candidate;
-use crate::sender::From;
-use crate::state::FileState;
+use crate::sender::Origin;
+use crate::state::{FileOpening, FileState};
+use crate::{Delivery, IngestError, SourceFault};
 
 /// How much is read at once.
 const CHUNK: usize = 1 << 20;
 /// A record that is longer is not held in memory.
-const LONGEST: usize = 16 << 20;
+pub const LONGEST: usize = 16 << 20;
 /// Of such a record so much goes to quarantine, the rest by reference.
 const SAMPLE: usize = 64 << 10;
 /// How much of the head a format may look at.
@@ -32,6 +34,38 @@ pub struct Setting {
     pub source: SourceConfig,
     pub format: Format,
     pub organisation: Arc<Organisation>,
+}
+
+impl Setting {
+    /// Compiles a source's configuration.
+    ///
+    /// # Errors
+    /// When it cannot be understood.
+    pub fn of(source: SourceConfig, organisation: Arc<Organisation>) -> Result<Setting, IngestError> {
+        let format = Format::compile(&source.format, organisation.timezone).map_err(|error| {
+            let fault = SourceFault { key: error.key, found: error.found, expected: error.expected };
+            IngestError::Config { name: source.name.clone(), fault }
+        })?;
+        Ok(Setting { source, format, organisation })
+    }
+
+    /// Says of a row whose it is, where it came from (file, offset and length) and when.
+    pub fn stamp(
+        &self,
+        row: &mut AccessEvent,
+        (file_id, offset, length): (&str, i64, i64),
+        origin: Option<&Origin<'_>>,
+        now: i64,
+    ) {
+        let Setting { source, organisation, .. } = self;
+        row.source.clone_from(&source.name);
+        row.organisation_id.clone_from(&organisation.id);
+        row.controller_id.clone_from(source.controller.as_ref().unwrap_or(&organisation.id));
+        row.received_from = origin.map(|origin| origin.received_from.clone());
+        row.file_id = file_id.to_owned();
+        (row.file_offset, row.file_length) = (offset, length);
+        row.ingested_at = now;
+    }
 }
 
 /// When a file is taken to be whole.
@@ -65,26 +99,28 @@ pub fn read(
     patience: Patience,
     candidate: &Candidate,
     file: &mut FileState,
+    census: Option<&mut dyn Census>,
     batch: &mut Batch,
-) -> io::Result<End> {
-    let content = match Content::open(&candidate.path) {
+) -> io::Result<(End, Option<FileOpening>)> {
+    let content = match Content::open(&candidate.path, setting.source.row_style()) {
         Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(End::Moved),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((End::Moved, None)),
         Err(error) => return Err(error),
     };
-    let from = setting.source.sender_of(&candidate.path);
-    let left = from.is_some() && content.is_left();
-    let content = if from.is_some() { content.only_durable()? } else { content };
+    let origin = setting.source.sender_of(&candidate.path);
+    let left = origin.is_some() && content.is_left();
+    let content = if origin.is_some() { content.only_durable()? } else { content };
     let head = content.head(FORMAT_HEAD)?;
-    let Some((tail, bytes)) = holds(file, &head, &content)? else { return Ok(End::Moved) };
+    let Some((tail, bytes)) = holds(file, &head, &content)? else { return Ok((End::Moved, None)) };
     let packed = content.is_packed();
     if setting.source.format.format == FormatName::Delimited && !packed && !head.contains(&b'\n') {
         // The header is still being written.
-        return Ok(End::Reached);
+        return Ok((End::Reached, None));
     }
     let mut pass = Pass {
         setting,
-        from: from.as_ref(),
+        census,
+        origin: origin.as_ref(),
         file_id: &file.id,
         known: file.known,
         position: file.position,
@@ -93,10 +129,12 @@ pub fn read(
         rows: Batch::default(),
         before: (batch.bytes, batch.rows()),
     };
-    let settled = left || file.moved && candidate.modified < patience.settled_before;
-    let stop = pass.through(bytes, &head, packed || settled)?;
+    // An export is whole when nobody writes to it; a log that is not renamed goes on.
+    let ends = file.moved || setting.source.delivery == Delivery::Export;
+    let settled = left || ends && candidate.modified < patience.settled_before;
+    let (stop, opening) = pass.through(bytes, &head, packed || settled)?;
     if !packed && !still_begins(&candidate.path, &content, &head)? {
-        return Ok(End::Moved);
+        return Ok((End::Moved, None));
     }
     let Pass { position, mut recent, mut rows, .. } = pass;
     let mut end = stop.end();
@@ -120,12 +158,13 @@ pub fn read(
         (true, Stop::Broken(_)) => position + 1,
         (true, _) => position,
     };
-    file.position = position;
+    (file.position, file.packed) = (position, packed);
     file.head = Anchor::of(head.get(..HEAD).unwrap_or(&head));
     recent.drain(..recent.len().saturating_sub(TAIL));
     file.tail = Anchor::of(&recent);
     batch.append(rows);
-    Ok(end)
+    let received_from = origin.map(|origin| origin.received_from);
+    Ok((end, Some(FileOpening { format: opening, received_from })))
 }
 
 /// Whether what was read was not cut short and written anew meanwhile: then the file would begin differently, or be
@@ -157,10 +196,19 @@ impl Stop {
     }
 }
 
-struct Pass<'a> {
+/// Who counts what is read, and says whether it is kept.
+pub trait Census {
+    /// A row, before it is stamped.
+    fn row(&mut self, row: &AccessEvent) -> bool;
+    /// Bytes on their way to quarantine.
+    fn piece(&mut self, bytes: &[u8]) -> bool;
+}
+
+struct Pass<'a, 'c> {
     setting: &'a Setting,
+    census: Option<&'c mut (dyn Census + 'c)>,
     /// Who sent it, where somebody did.
-    from: Option<&'a From<'a>>,
+    origin: Option<&'a Origin<'a>>,
     file_id: &'a str,
     known: u64,
     position: u64,
@@ -173,17 +221,23 @@ struct Pass<'a> {
     before: (u64, usize),
 }
 
-impl Pass<'_> {
+impl Pass<'_, '_> {
     fn is_full(&self) -> bool {
         // The end of a record that is too long is found first: nothing remembers that it is looked for.
         let (bytes, rows) = self.before;
         self.skipping.is_none() && is_enough(bytes + self.rows.bytes, rows + self.rows.rows())
     }
 
-    fn through(&mut self, mut bytes: Bytes, head: &[u8], whole: bool) -> io::Result<Stop> {
+    /// Reads as far as it goes: why it stopped, and what the file's beginning said.
+    fn through(&mut self, bytes: Bytes, head: &[u8], whole: bool) -> io::Result<(Stop, Opening)> {
         // Nothing in the file can be read so: the fault is the configuration's or the file's, and is for people to mend.
         let mut reader =
             self.setting.format.open(head).map_err(|fault| io::Error::other(fault.to_string()))?;
+        let stop = self.go_on(&mut reader, bytes, whole)?;
+        Ok((stop, reader.opening()))
+    }
+
+    fn go_on(&mut self, reader: &mut Reader, mut bytes: Bytes, whole: bool) -> io::Result<Stop> {
         let mut buffer = Vec::new();
         let (mut ended, mut broken) = (false, None);
         while !self.is_full() {
@@ -201,7 +255,7 @@ impl Pass<'_> {
             }
             let used = match self.skipping {
                 Some(from) => self.skip(&buffer, from, ended),
-                None => self.cut(&mut reader, &buffer, ended && whole && broken.is_none()),
+                None => self.cut(reader, &buffer, ended && whole && broken.is_none()),
             };
             self.advance(&mut buffer, used);
             if self.is_full() {
@@ -278,34 +332,32 @@ impl Pass<'_> {
     }
 
     fn record(&mut self, reader: &Reader, offset: u64, record: &[u8]) {
-        if offset < self.known {
+        if offset < self.known && self.census.is_none() {
             return;
         }
         let now = Utc::now().timestamp_micros();
-        let sender = self.from.and_then(|from| from.sender);
+        let sender = self.origin.and_then(|origin| origin.sender);
         let rows = match admit(reader, sender, record, now) {
             Ok(rows) => rows,
             Err(fault) => return self.quarantine(offset, record, &fault.to_string()),
         };
-        let Setting { source, organisation, .. } = self.setting;
+        let place = (self.file_id, offset as i64, record.len() as i64);
         for mut row in rows {
+            let kept = self.census.as_mut().is_none_or(|census| census.row(&row));
+            if !kept || offset < self.known {
+                continue;
+            }
             if row.event_id.is_empty() {
                 row.event_id = event_id(self.file_id, offset);
             }
-            row.source.clone_from(&source.name);
-            row.organisation_id.clone_from(&organisation.id);
-            row.controller_id.clone_from(source.controller.as_ref().unwrap_or(&organisation.id));
-            row.received_from = self.from.map(|from| from.received_from.clone());
-            row.file_id = self.file_id.to_owned();
-            row.file_offset = offset as i64;
-            row.file_length = record.len() as i64;
-            row.ingested_at = now;
+            self.setting.stamp(&mut row, place, self.origin, now);
             self.rows.events.push(row);
         }
     }
 
     fn quarantine(&mut self, offset: u64, bytes: &[u8], reason: &str) {
-        if bytes.is_empty() || offset < self.known {
+        let kept = self.census.as_mut().is_none_or(|census| census.piece(bytes));
+        if bytes.is_empty() || offset < self.known || !kept {
             return;
         }
         self.rows.quarantine.push(Quarantined {

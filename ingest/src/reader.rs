@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use chrono::Utc;
 use insyn_engine::config::Organisation;
-use insyn_formats::Format;
 
 use crate::batch::Batch;
 use crate::error::IngestError;
+use crate::export::{Export, Profile};
 use crate::identify::{Identify, Seen, Sighting, Verdict};
 use crate::pass::{self, End, Patience, Setting};
-use crate::scan::scan;
-use crate::state::SourceState;
-use crate::{SourceConfig, SourceFault};
+use crate::scan::{Candidate, scan};
+use crate::state::{FileState, SourceState};
+use crate::{Delivery, SourceConfig};
 
 /// What was not written to for so long is taken to be whole, what was not seen for so long to be gone.
 pub const SETTLES: Duration = Duration::from_secs(5);
@@ -30,6 +30,8 @@ pub struct SourceReader {
     seen: Seen,
     /// Since when known files with unread bytes are not to be found, by id. µs UTC.
     absent: HashMap<String, i64>,
+    /// The export that is being read.
+    export: Option<Export>,
     settles: Duration,
 }
 
@@ -47,6 +49,10 @@ pub struct Turn {
     pub files: u64,
     /// Pairs of files that had to be compared whole.
     pub compared: u64,
+    /// An export that is to be read next, once it is known what others state of its time.
+    pub export: Option<Candidate>,
+    /// Gaps, by file and beginning, whose bytes have come after all.
+    pub returned: Vec<(String, i64)>,
     /// What could not be read, each as a sentence.
     pub faults: Vec<String>,
 }
@@ -74,21 +80,15 @@ impl SourceReader {
         organisation: Arc<Organisation>,
         base: PathBuf,
     ) -> Result<SourceReader, IngestError> {
-        let format = Format::compile(&source.format, organisation.timezone).map_err(|error| {
-            let fault = SourceFault { key: error.key, found: error.found, expected: error.expected };
-            IngestError::Config { name: source.name.clone(), fault }
-        })?;
-        let state = match state {
-            None | Some("") => SourceState::default(),
-            Some(text) => serde_json::from_str(text)
-                .map_err(|error| IngestError::State { name: source.name.clone(), source: error })?,
-        };
+        let state = SourceState::parse(&source.name, state)?;
+        let setting = Setting::of(source, organisation)?;
         Ok(SourceReader {
-            setting: Setting { source, format, organisation },
+            setting,
             base,
             state,
             seen: Seen::default(),
             absent: HashMap::new(),
+            export: None,
             settles: SETTLES,
         })
     }
@@ -126,10 +126,12 @@ impl SourceReader {
         let mut sightings = identify.all(scan.candidates);
         turn.compared = identify.compared;
         turn.files = sightings.len() as u64;
-        // In the order that files were met, which for one log is the order of its time.
+        // In the order that files were met, which for one log is the order of its time; of exports the oldest first.
+        let exports = self.setting.source.delivery == Delivery::Export;
         sightings.sort_by_key(|sighting| match sighting.verdict {
-            Verdict::File(n) => n,
-            _ => usize::MAX,
+            Verdict::File(n) if exports => (sighting.candidate.modified, n),
+            Verdict::File(n) => (0, n),
+            _ => (i64::MAX, usize::MAX),
         });
         for sighting in &sightings {
             self.look(sighting, patience, &mut turn);
@@ -184,10 +186,40 @@ impl SourceReader {
             return;
         }
         let Some(file) = self.state.files.get_mut(n) else { return };
-        match pass::read(&self.setting, patience, &sighting.candidate, file, &mut turn.batch) {
-            Ok(End::Reached) => self.seen.read(&sighting.candidate, file),
-            Ok(End::Full) => turn.more = true,
-            Ok(End::Moved | End::Waits) => turn.waits = true,
+        if self.setting.source.delivery == Delivery::Export {
+            if file.done && (file.seen >= sighting.candidate.len || file.packed) {
+                return self.seen.read(&sighting.candidate, file);
+            } else if sighting.candidate.modified >= patience.settled_before {
+                turn.waits = true;
+                return;
+            } else if self.export.as_ref().is_none_or(|export| !export.is_of(file)) {
+                turn.export.get_or_insert_with(|| sighting.candidate.clone());
+                return;
+            }
+        }
+        let census = self.export.as_mut().map(|export| export as &mut dyn pass::Census);
+        match pass::read(&self.setting, patience, &sighting.candidate, file, census, &mut turn.batch) {
+            Ok((end, opening)) => {
+                match end {
+                    End::Reached => self.seen.read(&sighting.candidate, file),
+                    End::Full => turn.more = true,
+                    End::Moved | End::Waits => turn.waits = true,
+                }
+                if end == End::Reached
+                    && let Some(export) = self.export.take()
+                {
+                    export.end(&self.setting, file, &mut turn.batch);
+                }
+                if let Some((from, to)) = file.lost
+                    && file.position >= to.unwrap_or(from + 1)
+                {
+                    file.lost = None;
+                    turn.returned.push((file.id.clone(), from as i64));
+                }
+                if let Some(opening) = opening {
+                    self.state.opened(n, opening);
+                }
+            }
             Err(error) => {
                 turn.faults.push(format!("cannot read {}: {error}", sighting.candidate.path.display()));
             }
@@ -221,8 +253,46 @@ impl SourceReader {
                 let to = (file.seen > file.position + 1).then_some(file.seen);
                 let why = "the file is not there any more, or was cut short";
                 turn.batch.gaps.push(pass::gap(&self.setting, &file.id, file.position, to, why));
+                file.lost = Some((file.position, to));
             }
         }
+    }
+
+    /// Counts what the export at `candidate` states; it is read from its beginning again then. None when it is not
+    /// there any more. Blocks on files.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn profile(&mut self, candidate: &Candidate) -> std::io::Result<Option<Profile>> {
+        let Some(file) = self.state.files.iter_mut().find(|file| file.path == candidate.path) else {
+            return Ok(None);
+        };
+        let mut profile = Profile::of(file);
+        let patience = Patience { settled_before: i64::MAX, given_up_before: i64::MAX };
+        let mut read = FileState { position: 0, known: 0, tail: Default::default(), ..file.clone() };
+        loop {
+            let mut batch = Batch::default();
+            let census: &mut dyn pass::Census = &mut profile;
+            match pass::read(&self.setting, patience, candidate, &mut read, Some(census), &mut batch)?.0 {
+                End::Full => {}
+                End::Reached | End::Waits => break,
+                End::Moved => return Ok(None),
+            }
+        }
+        // What is counted is met again from the first; what was stored before is not stored again.
+        file.known = file.known.max(file.position);
+        (file.position, file.tail, file.done) = (0, Default::default(), false);
+        Ok(Some(profile))
+    }
+
+    /// Reads this export from the next turn on.
+    pub fn begin(&mut self, export: Export) {
+        self.export = Some(export);
+    }
+
+    /// Whose zone days are in, and the names of rows.
+    pub fn setting(&self) -> &Setting {
+        &self.setting
     }
 
     /// What is not read yet.

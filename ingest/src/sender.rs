@@ -60,7 +60,7 @@ impl SenderConfig {
 
 /// Where a file's records came from, when they were received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct From<'a> {
+pub(crate) struct Origin<'a> {
     /// What `received_from` says.
     pub received_from: String,
     /// None when the sender is not configured any more.
@@ -68,8 +68,14 @@ pub(crate) struct From<'a> {
 }
 
 impl SourceConfig {
+    /// Who sent what says so in `received_from`.
+    pub(crate) fn origin(&self, received_from: &str) -> Origin<'_> {
+        let sender = self.sender.iter().find(|sender| sender.name == received_from);
+        Origin { received_from: received_from.to_owned(), sender }
+    }
+
     /// Who sent the records of this file; none for a file that nobody sent.
-    pub(crate) fn sender_of(&self, path: &Path) -> Option<From<'_>> {
+    pub(crate) fn sender_of(&self, path: &Path) -> Option<Origin<'_>> {
         let folder = path.strip_prefix(self.spool.as_ref()?).ok()?.components().next()?;
         let folder = folder.as_os_str().to_string_lossy();
         let (name, proven) = match folder.strip_suffix(UNPROVEN) {
@@ -77,7 +83,7 @@ impl SourceConfig {
             None => (&*folder, true),
         };
         let received_from = if proven { name } else { UNAUTHENTICATED }.to_owned();
-        Some(From { received_from, sender: self.sender.iter().find(|sender| sender.name == name) })
+        Some(Origin { received_from, sender: self.sender.iter().find(|sender| sender.name == name) })
     }
 }
 

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use insyn_formats::Opening;
+
+use crate::IngestError;
 use crate::anchor::Anchor;
 
 /// A file that is not to be found for so long is forgotten. µs: 400 days.
@@ -18,6 +21,31 @@ pub struct SourceState {
     pub next_file: u64,
     /// In the order that they were met.
     pub files: Vec<FileState>,
+    /// How its files begin, each way once: most have one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub openings: Vec<FileOpening>,
+}
+
+/// What is known of records whose file is not there any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileOpening {
+    /// What the format says.
+    #[serde(flatten)]
+    pub format: Opening,
+    /// Who sent them, where somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_from: Option<String>,
+}
+
+impl FileOpening {
+    /// For a file that nothing is known of but who sent one of its records.
+    pub fn assumed(received_from: Option<String>) -> FileOpening {
+        let received = received_from.is_some();
+        FileOpening {
+            format: Opening { encoding: "UTF-8".into(), received, ..Opening::default() },
+            received_from,
+        }
+    }
 }
 
 /// One logical file: what it is known by and how far it is read.
@@ -43,12 +71,21 @@ pub struct FileState {
     /// It was renamed or packed since it was met: nobody writes to it any more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub moved: bool,
+    /// It is packed, as it was last seen.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub packed: bool,
     /// Read to an end after which nothing is expected.
     #[serde(default, skip_serializing_if = "is_false")]
     pub done: bool,
+    /// Which of [`SourceState::openings`] it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<usize>,
     /// The id of the file that it has the content of, where both lie there and are read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_of: Option<String>,
+    /// Bytes that could not be had while it was not to be found: from where, and to where if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<(u64, Option<u64>)>,
     /// Since when it is not to be found, µs UTC; what was unread is in `gaps`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<i64>,
@@ -65,6 +102,39 @@ fn is_false(b: &bool) -> bool {
 }
 
 impl SourceState {
+    /// What the lake remembers of a source.
+    ///
+    /// # Errors
+    /// When it cannot be understood.
+    pub fn parse(name: &str, text: Option<&str>) -> Result<SourceState, IngestError> {
+        match text {
+            None | Some("") => Ok(SourceState::default()),
+            Some(text) => serde_json::from_str(text)
+                .map_err(|error| IngestError::State { name: name.to_owned(), source: error }),
+        }
+    }
+
+    /// Remembers how a file begins.
+    pub fn opened(&mut self, n: usize, opening: FileOpening) {
+        let known = self.openings.iter().position(|known| *known == opening);
+        let place = known.unwrap_or_else(|| {
+            self.openings.push(opening);
+            self.openings.len() - 1
+        });
+        if let Some(file) = self.files.get_mut(n) {
+            file.opening = Some(place);
+        }
+    }
+
+    /// How a file begins; of one that is forgotten, how all of them do.
+    pub fn opening_of(&self, id: &str) -> Option<&FileOpening> {
+        let file = self.files.iter().find(|file| file.id == id);
+        match file.and_then(|file| file.opening) {
+            Some(place) => self.openings.get(place),
+            None => self.openings.first().filter(|_| self.openings.len() == 1),
+        }
+    }
+
     /// A new file, with its own id or the next one.
     pub fn meet(&mut self, source: &str, id: Option<&str>, path: PathBuf, inode: u64) -> usize {
         let id = id.map(str::to_owned).unwrap_or_else(|| {
@@ -81,8 +151,11 @@ impl SourceState {
             seen: 0,
             known: 0,
             moved: false,
+            packed: false,
             done: false,
+            opening: None,
             copy_of: None,
+            lost: None,
             gone: None,
         });
         self.files.len() - 1

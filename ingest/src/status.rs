@@ -9,7 +9,7 @@ use insyn_engine::lake::Lake;
 use serde::Serialize;
 
 use crate::error::IngestError;
-use crate::health::Hours;
+use crate::health::Recent;
 use crate::reader::{SourceReader, Unread};
 use crate::{Delivery, SourceConfig};
 
@@ -32,10 +32,23 @@ pub struct SourceStatus {
     pub quarantined: u64,
     /// Rows of `gaps`.
     pub gaps: u64,
+    /// Of the records in quarantine, those that nobody has explained and no later reading mended.
+    pub quarantine_open: u64,
+    /// Likewise of the gaps.
+    pub gaps_open: u64,
     /// Events in the last whole hour that all records of should have come.
     pub events_hour: u64,
     /// What that hour of the week usually has; none while fewer than two weeks are known.
     pub usual_hour: Option<u64>,
+    /// Of the numbers by which the source counts its records, how many of the last week are missing; none where it does
+    /// not count them (`numbered`).
+    pub missing_numbers: Option<u64>,
+    /// Of the records of the last two days, how many have an id that another one has too.
+    pub repeated_ids: u64,
+    /// How many of them lay more than a minute ahead of the clock here when they were read.
+    pub events_ahead: u64,
+    /// By how many seconds at most.
+    pub most_ahead_seconds: u64,
     /// The latest access, RFC 3339.
     pub last_event: Option<String>,
     /// `ok`, `behind`, `never` (nothing was read yet), `quiet` (nearly nothing came where it usually does) or `error`.
@@ -56,7 +69,7 @@ pub async fn status(
     organisation: &Organisation,
     sources: &[SourceConfig],
     base: &Path,
-    hours: &Hours,
+    recent: &Recent,
 ) -> Result<Vec<SourceStatus>, IngestError> {
     let organisation = Arc::new(organisation.clone());
     let mut all = Vec::new();
@@ -75,7 +88,8 @@ pub async fn status(
             Err(error) => Unread { faults: vec![error.to_string()], ..Unread::default() },
         };
         let now = Utc::now().timestamp_micros();
-        let health = hours.health(&config.name, config.late_hours, now);
+        let health = recent.health(&config.name, config.late_hours, now);
+        let odd = recent.odd(&config.name);
         let quiet = health.quiet && config.delivery == Delivery::Stream;
         let state = match (unread.faults.is_empty(), unread.bytes, progress.sequence) {
             (false, ..) => "error",
@@ -93,8 +107,14 @@ pub async fn status(
             events: progress.events,
             quarantined: progress.quarantined,
             gaps: progress.gaps,
+            quarantine_open: progress.quarantine_open,
+            gaps_open: progress.gaps_open,
             events_hour: health.events_hour,
             usual_hour: health.usual_hour,
+            repeated_ids: odd.repeated,
+            events_ahead: odd.ahead,
+            most_ahead_seconds: u64::try_from(odd.most_ahead).unwrap_or_default() / 1_000_000,
+            missing_numbers: recent.missing(&config.name).map(|missing| missing.count),
             last_event: progress.last_event.and_then(DateTime::from_timestamp_micros).map(rfc3339),
             state: state.into(),
             copy_of: unread

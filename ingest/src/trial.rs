@@ -15,6 +15,7 @@ use crate::admit::admit;
 use crate::content::Content;
 use crate::error::IngestError;
 use crate::law;
+use crate::sheet::RowStyle;
 use crate::{LegalArea, SourceConfig, SourceFault};
 
 /// So much of the file is read.
@@ -107,7 +108,9 @@ pub fn trial(
     organisation: &Organisation,
 ) -> Result<Trial, TrialError> {
     let cannot_read = || IngestError::io("cannot read", path);
-    let head = Content::open(path).and_then(|content| content.head(SEEN)).map_err(|e| cannot_read()(e))?;
+    let rows = configured.map_or(Some(RowStyle { delimiter: b';', quote: b'"' }), SourceConfig::row_style);
+    let head =
+        Content::open(path, rows).and_then(|content| content.head(SEEN)).map_err(|e| cannot_read()(e))?;
     let (config, area, source, notes) = match configured {
         Some(source) => (source.format.clone(), source.legal_area, None, Vec::new()),
         None => {

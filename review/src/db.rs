@@ -96,6 +96,31 @@ impl Db {
         &self.inner.path
     }
 
+    /// The file that `url` names, without opening it.
+    ///
+    /// # Errors
+    /// [`ReviewError::Url`] for a wrong address.
+    pub fn file_of(url: &str, base: &Path) -> Result<PathBuf, ReviewError> {
+        locate(url, base)
+    }
+
+    /// Copies what is committed now to a new file, whole, while others go on.
+    ///
+    /// # Errors
+    /// [`ReviewError`] when the database cannot be read or the file cannot be written.
+    pub async fn copy_to(&self, file: &Path) -> Result<(), ReviewError> {
+        let copying = || database("a copy of the database");
+        let mut reader = self.inner.writer.acquire().await.map_err(copying())?;
+        sqlx::query("VACUUM INTO ?")
+            .bind(file.display().to_string())
+            .execute(&mut *reader)
+            .await
+            .map_err(copying())?;
+        #[cfg(unix)]
+        let _ = fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600));
+        Ok(())
+    }
+
     /// Ends all connections; what was committed stays. Dropping the last clone does the same, less tidily.
     pub async fn close(&self) {
         self.inner.readers.close().await;

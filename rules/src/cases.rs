@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use chrono::{DateTime, Days, NaiveDate};
 use chrono_tz::Tz;
 use insyn_engine::context::{self, Kind};
 use insyn_engine::event::{AccessEvent, COLUMNS, EventBatch};
+use insyn_engine::lake::Table;
 use serde::Serialize;
 
 use crate::calendar::midnight;
@@ -21,6 +22,9 @@ use crate::run::{ContextState, Limits, Window, evaluate};
 
 /// Dates and days in cases are Swedish.
 const ZONE: Tz = Tz::Europe__Stockholm;
+
+/// The file that a case's accesses lie in, by their place.
+const CASE_FILE: &str = "case";
 
 /// What the cases of a pack showed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -88,6 +92,9 @@ pub(crate) fn columns(table: &str) -> Option<Vec<&'static str>> {
     if table == "accesses" {
         return Some(COLUMNS.iter().map(|c| c.name).collect());
     }
+    if table == Table::Lacking.name() {
+        return Some(vec!["event_id", "export_file_id"]);
+    }
     Some(context::table(table)?.columns.iter().map(|c| c.name).collect())
 }
 
@@ -113,7 +120,11 @@ async fn run_case(rule: &Rule, case: &Case) -> Result<(), String> {
     let events = events(case)?;
     let mut tables = Vec::new();
     for (name, rows) in case.rows.iter().filter(|(name, _)| *name != "accesses") {
-        tables.push((name.as_str(), vec![context_rows(name, rows)?]));
+        let rows = match name == Table::Lacking.name() {
+            true => lacking_rows(case, rows)?,
+            false => context_rows(name, rows)?,
+        };
+        tables.push((name.as_str(), vec![rows]));
     }
     let source = insyn_engine::session::in_memory(ZONE, vec![events], &tables).map_err(|e| e.to_string())?;
     let (record, findings) =
@@ -168,7 +179,7 @@ fn events(case: &Case) -> Result<RecordBatch, String> {
             user_kind: Some("staff".into()),
             outcome: Some("success".into()),
             action: Some("R".into()),
-            file_id: "case".into(),
+            file_id: CASE_FILE.into(),
             file_offset: n as i64,
             file_length: 1,
             segment: 1,
@@ -249,6 +260,37 @@ fn set(event: &mut AccessEvent, column: &str, value: &CaseValue) -> Result<(), S
     };
     *optional = Some(text);
     Ok(())
+}
+
+/// Rows of `lacking`: a case names the access by its id.
+fn lacking_rows(case: &Case, rows: &[BTreeMap<String, CaseValue>]) -> Result<RecordBatch, String> {
+    let text = |row: &BTreeMap<String, CaseValue>, name: &str| match row.get(name) {
+        Some(CaseValue::Text(text)) => Ok(text.clone()),
+        _ => Err(format!("lacking.{name}: expected text")),
+    };
+    let (mut exports, mut offsets) = (Vec::new(), Vec::new());
+    for row in rows {
+        let id = text(row, "event_id")?;
+        let place = event_ids(case).position(|event| event == id);
+        let place =
+            place.ok_or_else(|| format!("lacking.event_id: found {id}, expected an access of the case"))?;
+        exports.push(text(row, "export_file_id")?);
+        offsets.push(place as i64);
+    }
+    let same = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; rows.len()])) };
+    let zero = || -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from(vec![0; rows.len()]).with_timezone("UTC"))
+    };
+    let columns: Vec<ArrayRef> = vec![
+        same("journal"),
+        same(CASE_FILE),
+        Arc::new(StringArray::from(exports)),
+        Arc::new(Int64Array::from(offsets)),
+        zero(),
+        zero(),
+        Arc::new(Int64Array::from(vec![1; rows.len()])),
+    ];
+    RecordBatch::try_new(Table::Lacking.schema(), columns).map_err(|e| e.to_string())
 }
 
 /// Rows of a context table, read as a context load reads them: a date as an end includes its whole day.

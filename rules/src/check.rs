@@ -181,7 +181,9 @@ impl Lint<'_> {
             }
             for (table, rows) in &case.rows {
                 let Some(columns) = crate::cases::columns(table) else {
-                    let known = std::iter::once("accesses").chain(desk::context_tables());
+                    let known = std::iter::once("accesses")
+                        .chain(desk::LAKE_TABLES.iter().copied())
+                        .chain(desk::context_tables());
                     self.add(at, format!("case \"{}\": {}", case.name, unknown("table", table, known)));
                     continue;
                 };

@@ -53,6 +53,9 @@ const LOOKS: &str = "select * from accesses where subject_key is not null and ac
     and (user_kind is null or user_kind not in ('subject', 'representative', 'system')) \
     and (outcome is null or outcome = 'success')";
 
+/// Tables of the lake that a rule may read beside the accesses.
+pub(crate) const LAKE_TABLES: &[&str] = &["lacking"];
+
 /// Whose an account is, where it is one person's; accounts are compared without regard to case.
 const BEHIND: &str = "select upper(account_id) as account, min(user_id) as user_id from accounts \
     group by upper(account_id) having count(distinct user_id) = 1";
@@ -93,6 +96,11 @@ impl Desk {
         for table in mentioned(rules, &words) {
             desk.lay_context(&table).await?;
         }
+        for table in LAKE_TABLES.iter().filter(|table| words.contains(**table)) {
+            let frame = desk.source.table(*table).await?;
+            let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
+            desk.put(table, schema, frame.collect_partitioned().await?)?;
+        }
         desk.lay_units().await?;
         desk.lay(0, 0).await?;
         Ok(desk)
@@ -126,7 +134,7 @@ impl Desk {
     /// The names of everything a rule may read, for those who misspell one.
     pub fn tables(&self) -> Vec<String> {
         let own = ["accesses", "looks", "unit_reach", "assigned"].into_iter();
-        own.chain(context_tables()).map(str::to_owned).collect()
+        own.chain(LAKE_TABLES.iter().copied()).chain(context_tables()).map(str::to_owned).collect()
     }
 
     /// The units whose relations count as those of `unit`, itself among them.

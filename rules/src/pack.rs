@@ -12,6 +12,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("rules/pack/colleague.toml", include_str!("../pack/colleague.toml")),
     ("rules/pack/deceased.toml", include_str!("../pack/deceased.toml")),
     ("rules/pack/emergency-without-note.toml", include_str!("../pack/emergency-without-note.toml")),
+    ("rules/pack/export-lacks-row.toml", include_str!("../pack/export-lacks-row.toml")),
     ("rules/pack/no-care-relation.toml", include_str!("../pack/no-care-relation.toml")),
     ("rules/pack/own-record.toml", include_str!("../pack/own-record.toml")),
     ("rules/pack/protected-identity.toml", include_str!("../pack/protected-identity.toml")),

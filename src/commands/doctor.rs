@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use insyn_engine::context;
-use insyn_ingest::health::Hours;
-use insyn_ingest::status::status;
+use insyn_ingest::health::Recent;
+use insyn_ingest::status::{SourceStatus, status};
 
 use crate::config::Config;
 use crate::house::House;
@@ -51,16 +51,13 @@ async fn examine(house: &House, checks: &mut Vec<Check>) {
     checks.push(Check::of(format!("{} sources", config.sources.len()), fault(house.ingest())));
     checks.push(Check::of("context tables", fault(context::status(&house.lake).await)));
     // Whether a log has gone quiet is not a fault of the installation.
-    let hours = Hours::default();
-    match status(&house.lake, &config.organisation, &config.sources, &config.base, &hours).await {
+    let recent = Recent::default();
+    match status(&house.lake, &config.organisation, &config.sources, &config.base, &recent).await {
         Err(error) => checks.push(Check::of("state of the sources", Some(error.to_string()))),
-        Ok(sources) => checks.extend(sources.into_iter().map(|source| {
-            Check {
-                what: format!("source {}", source.name),
-                note: (source.files == 0 && source.state == "never")
-                    .then(|| "no file matches its path, and nothing was received yet".to_owned()),
-                fault: (source.state == "error").then(|| source.why.unwrap_or_default()),
-            }
+        Ok(sources) => checks.extend(sources.into_iter().map(|source| Check {
+            what: format!("source {}", source.name),
+            note: to_look_at(&source),
+            fault: (source.state == "error").then(|| source.why.unwrap_or_default()),
         })),
     }
     let folder = config.path(&config.context.dir);
@@ -72,6 +69,21 @@ async fn examine(house: &House, checks: &mut Vec<Check>) {
         }
     };
     checks.push(Check { what: "context folder".into(), fault: None, note });
+}
+
+fn to_look_at(source: &SourceStatus) -> Option<String> {
+    let SourceStatus { quarantine_open: records, gaps_open: gaps, .. } = source;
+    match (records, gaps) {
+        (0, 0) if source.files == 0 && source.state == "never" => {
+            Some("no file matches its path, and nothing was received yet".to_owned())
+        }
+        (0, 0) => None,
+        (records, 0) => Some(format!("{records} records in quarantine that nobody has explained or mended")),
+        (0, gaps) => Some(format!("{gaps} gaps that nobody has explained")),
+        (records, gaps) => Some(format!(
+            "{records} records in quarantine and {gaps} gaps that nobody has explained or mended"
+        )),
+    }
 }
 
 fn fault<T, E: Into<anyhow::Error>>(outcome: Result<T, E>) -> Option<String> {

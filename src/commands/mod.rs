@@ -1,5 +1,6 @@
 //! One short file a sub-command.
 
+pub mod backup;
 pub mod compact;
 pub mod context;
 pub mod demo;

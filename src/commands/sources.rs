@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use chrono::Utc;
-use insyn_ingest::health::Hours;
-use insyn_ingest::{SourceConfig, law, nearest, status};
+use insyn_engine::exports;
+use insyn_ingest::health::Recent;
+use insyn_ingest::{Explanation, SourceConfig, explain, law, nearest, status};
 
 use crate::cli::{FormatOption, Sources, SourcesAction};
-use crate::house::House;
+use crate::house::{House, os_account};
 use crate::print;
 
 /// How far back coverage goes unless told, in µs.
@@ -22,15 +23,30 @@ pub async fn run(config: &Path, arguments: Sources) -> anyhow::Result<ExitCode> 
         SourcesAction::Coverage { source, from, to, format } => {
             coverage(&house, source.as_deref(), from.as_deref(), to.as_deref(), &format).await?;
         }
+        SourcesAction::Exports { source, format } => {
+            if let Some(name) = &source {
+                named(&house.config.sources, name)?;
+            }
+            let days = exports::stated_days(&house.session(true).await?, source.as_deref()).await?;
+            print::records(format.chosen(), &days, house.config.organisation.timezone)?;
+        }
+        SourcesAction::Explain { source, quarantine, gaps, file, offset, reason } => {
+            named(&house.config.sources, &source)?;
+            let reason = print::reason(&reason)?;
+            let said = Explanation { source, quarantine, gaps, file, offset, by: os_account(), reason };
+            let done = explain(&house.lake, house.config.organisation.timezone, &said).await?;
+            eprintln!("{} explained", done.explained);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn status_of(house: &House, format: &FormatOption) -> anyhow::Result<()> {
     let config = &house.config;
-    let hours = Hours::read(&house.session(true).await?, Utc::now().timestamp_micros()).await?;
+    let now = Utc::now().timestamp_micros();
+    let recent = Recent::read(&house.session(true).await?, &config.sources, now).await?;
     let status =
-        status::status(&house.lake, &config.organisation, &config.sources, &config.base, &hours).await?;
+        status::status(&house.lake, &config.organisation, &config.sources, &config.base, &recent).await?;
     print::records(format.chosen(), &status, config.organisation.timezone)
 }
 

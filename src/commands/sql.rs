@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use insyn_ingest::tables::{Known, with_tables};
 use insyn_review::{Filter, Scope};
 
 use crate::cli::Sql;
@@ -15,6 +16,14 @@ pub async fn run(config: &Path, arguments: Sql) -> anyhow::Result<ExitCode> {
     let (schema, findings) =
         house.db().await?.findings_table(&Filter::default(), &Scope::host(), None).await?;
     let session = house.session(arguments.own).await?.with_table("findings", schema, vec![findings])?;
+    let config = &house.config;
+    let known = Known {
+        lake: &house.lake,
+        organisation: &config.organisation,
+        sources: &config.sources,
+        base: &config.base,
+    };
+    let session = with_tables(session, &arguments.query, &known).await?;
     let answer = session.sql(&arguments.query).await?;
     house
         .looked(CommandLook {

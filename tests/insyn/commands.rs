@@ -125,6 +125,17 @@ fn sources_tell_how_far_they_are_read() {
     house.ingest();
     let rows = house.rows(&["sources", "status"]);
     assert_eq!(rows.iter().find(|row| row["name"] == "journal").unwrap()["bytes_behind"], 0);
+    // The same by SQL, beside everything else that can be asked.
+    let query = "SELECT source, state, events, gaps_open, missing_numbers FROM source_health ORDER BY source";
+    let rows = house.rows(&["sql", query]);
+    assert_eq!(
+        (&rows[0]["source"], &rows[0]["events"], &rows[0]["gaps_open"]),
+        (&"journal".into(), &4.into(), &0.into())
+    );
+    assert_eq!((&rows[1]["source"], &rows[1]["state"]), (&"omsorg".into(), &"never".into()));
+    let query = "SELECT c.day, c.field, h.state FROM coverage c JOIN source_health h ON h.source = c.source";
+    assert!(house.rows(&["sql", query]).is_empty(), "nothing of the last 90 days is stored");
+    assert!(house.rows(&["sql", "SELECT day, there, missing FROM coverage"]).is_empty());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Black-box tests of the real binary, and of the shape of the house. One test binary for the crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod again;
 mod architecture;
+mod backup;
 mod browser;
 mod commands;
 mod crash;

@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use insyn_engine::{coverage, session::Session};
+use insyn_engine::{
+    exports::{StatedDay, stated_days},
+    lake::Amended,
+    session::Session,
+};
+use insyn_ingest::health::Recent;
 use insyn_ingest::law::{self, Coverage};
 
 use super::{Figure, Page, Visitor, html, words};
@@ -14,6 +19,7 @@ use crate::{
     forms::Part,
     lang::{self, Lang},
     problem::Problem,
+    quiet,
     rest::{self, sources::Source},
     rows::Cells,
     texts::fill,
@@ -38,9 +44,11 @@ struct SourcePage {
     figures: Vec<Figure>,
     lead: String,
     fields: Vec<FieldRow>,
+    exports: Vec<ExportRow>,
     oddities: Vec<String>,
     reasons: Vec<Reason>,
     gaps: Vec<GapRow>,
+    amendments: Vec<AmendmentRow>,
     copies: Vec<String>,
 }
 
@@ -59,6 +67,16 @@ struct DayMark {
     text: String,
 }
 
+struct ExportRow {
+    days: String,
+    file: String,
+    rows: String,
+    stored: String,
+    lacking: String,
+    lacks: bool,
+    read_at: String,
+}
+
 struct Reason {
     reason: String,
     count: String,
@@ -69,6 +87,16 @@ struct GapRow {
     file: String,
     bytes: String,
     reason: String,
+    state: &'static str,
+    /// What is said of it, where it is settled.
+    said: String,
+}
+
+struct AmendmentRow {
+    at: String,
+    by: String,
+    why: String,
+    what: String,
 }
 
 pub(crate) async fn show(
@@ -96,9 +124,11 @@ pub(crate) async fn show(
         figures: figures(&app, lang, &source),
         lead: fill(t.coverage_lead, &[("act", &act), ("days", &DAYS.to_string())]),
         fields: fields(lang, &rows),
-        oddities: oddities(&session, lang, &name).await?,
+        exports: export_rows(&app, lang, &stated_days(&session, Some(&name)).await?),
+        oddities: oddities(lang, &*quiet::recent(&app).await, &name),
         reasons: reasons(&session, lang, &name).await?,
         gaps: gaps(&app, &session, lang, &name).await?,
+        amendments: amendments(&app, &session, lang, &name),
         copies: source.copy_of.clone(),
         format: source.format,
         name,
@@ -125,19 +155,25 @@ fn figures(app: &App, lang: Lang, source: &Source) -> Vec<Figure> {
             },
             warn: source.state == "quiet",
         },
-        Figure {
-            value: whole(source.quarantined),
-            name: t.quarantined,
-            note: t.quarantined_note.to_owned(),
-            warn: source.quarantined.is_some_and(|n| n > 0.0),
-        },
-        Figure {
-            value: whole(source.gaps),
-            name: t.gaps,
-            note: t.gaps_note.to_owned(),
-            warn: source.gaps.is_some_and(|n| n > 0.0),
-        },
+        open_items(lang, source.quarantine_open, source.quarantined, (t.quarantined, t.quarantined_note)),
+        open_items(lang, source.gaps_open, source.gaps, (t.gaps, t.gaps_note)),
     ]
+}
+
+/// How many items nobody has settled, of how many.
+fn open_items(lang: Lang, open: Option<f64>, all: Option<f64>, (name, note): (&'static str, &str)) -> Figure {
+    let number = |n: f64| lang.number(n.max(0.0) as u64);
+    Figure {
+        value: open.map_or_else(|| "–".to_owned(), number),
+        name,
+        note: match all {
+            Some(all) if open.is_some_and(|open| open < all) => {
+                fill(lang.texts().settled_note, &[("all", &number(all))])
+            }
+            _ => note.to_owned(),
+        },
+        warn: open.is_some_and(|open| open > 0.0),
+    }
 }
 
 fn fields(lang: Lang, rows: &[Coverage]) -> Vec<FieldRow> {
@@ -184,10 +220,36 @@ fn fields(lang: Lang, rows: &[Coverage]) -> Vec<FieldRow> {
     order.into_iter().filter_map(field).collect()
 }
 
+/// Each export with all its days, the one that was read last first.
+fn export_rows(app: &App, lang: Lang, days: &[StatedDay]) -> Vec<ExportRow> {
+    let mut files: BTreeMap<&str, Vec<&StatedDay>> = BTreeMap::new();
+    days.iter().for_each(|day| files.entry(&day.file_id).or_default().push(day));
+    let mut files: Vec<Vec<&StatedDay>> = files.into_values().collect();
+    files.sort_by(|a, b| b.iter().map(|day| &day.read_at).max().cmp(&a.iter().map(|day| &day.read_at).max()));
+    let row = |days: Vec<&StatedDay>| {
+        let sum = |of: fn(&StatedDay) -> u64| days.iter().map(|day| of(day)).sum::<u64>();
+        let (first, last) = (days.first()?, days.last()?);
+        let read_at = chrono::DateTime::parse_from_rfc3339(last.read_at.as_deref()?).ok()?;
+        Some(ExportRow {
+            days: match first.day == last.day {
+                true => first.day.clone(),
+                false => format!("{} – {}", first.day, last.day),
+            },
+            file: last.path.rsplit('/').next().unwrap_or_default().to_owned(),
+            rows: lang.number(sum(|day| day.rows)),
+            stored: lang.number(sum(|day| day.stored)),
+            lacking: lang.number(sum(|day| day.lacking)),
+            lacks: sum(|day| day.lacking) > 0,
+            read_at: lang::minute(app.zone(), read_at.timestamp_micros()),
+        })
+    };
+    files.into_iter().take(NAMED).filter_map(row).collect()
+}
+
 /// What the source's own ids and clock say of it, over the last two days.
-async fn oddities(session: &Session, lang: Lang, source: &str) -> Result<Vec<String>, Problem> {
+fn oddities(lang: Lang, recent: &Recent, source: &str) -> Vec<String> {
     let t = lang.texts();
-    let odd = coverage::oddities(session, source, now() - 2 * DAY, i64::MAX / 2).await?;
+    let odd = recent.odd(source);
     let mut said = Vec::new();
     if odd.repeated > 0 {
         said.push(fill(
@@ -199,10 +261,17 @@ async fn oddities(session: &Session, lang: Lang, source: &str) -> Result<Vec<Str
         let far = words::length(t, odd.most_ahead as f64 / 1e6);
         said.push(fill(t.odd_ahead, &[("n", &lang.number(odd.ahead)), ("far", &far)]));
     }
+    if let Some(missing) = recent.missing(source)
+        && let Some((first, last)) = missing.runs.first()
+    {
+        let places =
+            [("n", lang.number(missing.count)), ("first", first.to_string()), ("last", last.to_string())];
+        said.push(fill(t.odd_missing, &places.each_ref().map(|(name, text)| (*name, text.as_str()))));
+    }
     if said.is_empty() && odd.records > 0 {
         said.push(fill(t.odd_none, &[("all", &lang.number(odd.records))]));
     }
-    Ok(said)
+    said
 }
 
 fn how_much(there: u64, rows: u64) -> &'static str {
@@ -216,7 +285,7 @@ fn how_much(there: u64, rows: u64) -> &'static str {
 
 async fn reasons(session: &Session, lang: Lang, source: &str) -> Result<Vec<Reason>, Problem> {
     let query = format!(
-        "SELECT reason, count(*) AS n FROM quarantine WHERE source = '{}' GROUP BY reason ORDER BY n DESC, reason LIMIT {NAMED}",
+        "SELECT reason, count(*) AS n FROM quarantine WHERE source = '{}' AND state = 'open' GROUP BY reason ORDER BY n DESC, reason LIMIT {NAMED}",
         source.replace('\'', "''")
     );
     let answer = session.sql(&query).await?;
@@ -234,7 +303,7 @@ async fn reasons(session: &Session, lang: Lang, source: &str) -> Result<Vec<Reas
 
 async fn gaps(app: &App, session: &Session, lang: Lang, source: &str) -> Result<Vec<GapRow>, Problem> {
     let query = format!(
-        "SELECT file_id, from_offset, to_offset, reason, noticed_at FROM gaps WHERE source = '{}' ORDER BY noticed_at DESC LIMIT {NAMED}",
+        "SELECT file_id, from_offset, to_offset, reason, noticed_at, state, state_reason FROM gaps WHERE source = '{}' ORDER BY noticed_at DESC LIMIT {NAMED}",
         source.replace('\'', "''")
     );
     let answer = session.sql(&query).await?;
@@ -244,6 +313,7 @@ async fn gaps(app: &App, session: &Session, lang: Lang, source: &str) -> Result<
         let (files, reasons, noticed) =
             (cells.texts("file_id"), cells.texts("reason"), cells.times("noticed_at"));
         let (from, to) = (cells.numbers("from_offset"), cells.numbers("to_offset"));
+        let (states, said) = (cells.texts("state"), cells.texts("state_reason"));
         gaps.extend((0..batch.num_rows()).map(|row| {
             let (from, to) = (from.get(row), to.get(row));
             GapRow {
@@ -254,8 +324,42 @@ async fn gaps(app: &App, session: &Session, lang: Lang, source: &str) -> Result<
                     _ => lang.texts().unknown.to_owned(),
                 },
                 reason: reasons.get(row).to_owned(),
+                state: words::item_state(lang.texts(), states.get(row)),
+                said: said.get(row).to_owned(),
             }
         }));
     }
     Ok(gaps)
+}
+
+/// Who changed what is stored of the source, the latest first.
+fn amendments(app: &App, session: &Session, lang: Lang, source: &str) -> Vec<AmendmentRow> {
+    let t = lang.texts();
+    let of_source = session.snapshot().amendments().filter(|(name, _)| *name == source);
+    let row = |one: &Amended| {
+        let counts = [
+            ("removed", one.removed),
+            ("added", one.added),
+            ("mended", one.mended),
+            ("quarantined", one.quarantined),
+            ("explained", one.explained),
+        ];
+        let counts = counts.map(|(name, count)| (name, lang.number(count)));
+        let counts: Vec<(&str, &str)> = counts.iter().map(|(name, count)| (*name, count.as_str())).collect();
+        let text = match one.kind.as_str() {
+            "again" => t.amended_again,
+            "explain" => t.amended_explain,
+            _ => t.amended_returned,
+        };
+        AmendmentRow {
+            at: lang::minute(app.zone(), one.at),
+            by: one.by.clone(),
+            why: one.reason.clone(),
+            what: fill(text, &counts),
+        }
+    };
+    let mut rows: Vec<AmendmentRow> = of_source.map(|(_, one)| row(one)).collect();
+    rows.reverse();
+    rows.truncate(NAMED);
+    rows
 }

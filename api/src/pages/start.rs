@@ -233,9 +233,9 @@ fn source_row(app: &App, lang: Lang, source: &Source) -> SourceRow {
             Some(seconds) if seconds >= 1.0 => words::length(t, seconds),
             _ => t.none_behind.to_owned(),
         },
-        quarantined: whole(source.quarantined),
-        quarantine_warn: source.quarantined.is_some_and(|n| n > 0.0),
-        gaps: whole(source.gaps),
-        gap_warn: source.gaps.is_some_and(|n| n > 0.0),
+        quarantined: whole(source.quarantine_open),
+        quarantine_warn: source.quarantine_open.is_some_and(|n| n > 0.0),
+        gaps: whole(source.gaps_open),
+        gap_warn: source.gaps_open.is_some_and(|n| n > 0.0),
     }
 }

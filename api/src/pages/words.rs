@@ -84,6 +84,15 @@ pub(crate) fn source_state(t: &Texts, state: &str) -> (&'static str, String) {
     }
 }
 
+/// What has become of an item of quarantine or gaps.
+pub(crate) fn item_state(t: &Texts, state: &str) -> &'static str {
+    match state {
+        "explained" => t.item_explained,
+        "mended" => t.item_mended,
+        _ => t.item_open,
+    }
+}
+
 /// The state of a rule in a run: the key for its colour, and the word.
 pub(crate) fn run_state(t: &Texts, state: &str, partly: bool) -> (&'static str, String) {
     match state {

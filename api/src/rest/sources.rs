@@ -4,6 +4,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use insyn_engine::exports::stated_days;
 use insyn_ingest::{
     SourceConfig,
     law::{self, Coverage},
@@ -31,14 +32,20 @@ pub(crate) struct Source {
     pub(crate) events: Option<f64>,
     pub(crate) quarantined: Option<f64>,
     pub(crate) gaps: Option<f64>,
+    pub(crate) quarantine_open: Option<f64>,
+    pub(crate) gaps_open: Option<f64>,
     pub(crate) bytes_behind: Option<f64>,
     pub(crate) seconds_behind: Option<f64>,
     pub(crate) events_hour: Option<f64>,
     pub(crate) usual_hour: Option<f64>,
+    pub(crate) missing_numbers: Option<f64>,
+    pub(crate) repeated_ids: Option<f64>,
+    pub(crate) events_ahead: Option<f64>,
+    pub(crate) most_ahead_seconds: Option<f64>,
     pub(crate) copy_of: Vec<String>,
 }
 
-/// State of each source: files, bytes and seconds behind, events, quarantine, gaps, last event.
+/// State of each source: files, bytes and seconds behind, events, quarantine and gaps (all, and those still open), last event.
 #[utoipa::path(get, path = "/api/v1/sources", tag = "sources", responses(
     (status = 200, description = "The sources", body = List),
     (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
@@ -84,14 +91,30 @@ pub(crate) async fn covered(
     Ok(law::coverage(&super::session(app).await?, &chosen, from, to).await?)
 }
 
+/// Which days each export states, what of it was new, and how many rows of others it lacks. No personal data.
+#[utoipa::path(get, path = "/api/v1/sources/exports", tag = "sources", params(
+    ("source" = Option<String>, Query, description = "Only this source")), responses(
+    (status = 200, description = "Rows with `source`, `file_id`, `path`, `day`, `first_event`, `last_event`, `rows`, and of these `stored` (nobody had stated them before), `lacking` (rows that others state of that time, and it does not), `read_at`", body = List),
+    (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn exports(State(app): State<App>, parameters: Parameters) -> Result<Response, Problem> {
+    parameters.only(&["source"], |_| false)?;
+    let source = parameters.get("source");
+    if source.is_some_and(|name| app.sources.iter().all(|known| known.name != name)) {
+        return Err(Problem::not_found("source"));
+    }
+    let rows = stated_days(&super::session(&app).await?, source).await?;
+    Ok(axum::Json(json!({ "items": rows, "cursor": null })).into_response())
+}
+
 /// The same, ready to be shown.
 pub(crate) async fn statuses(app: &App) -> Result<Vec<Source>, Problem> {
     Ok(read(app).await?.iter().map(source).collect())
 }
 
 async fn read(app: &App) -> Result<Vec<Value>, Problem> {
-    let hours = quiet::hours(app).await;
-    let statuses = status::status(&app.lake, &app.organisation, &app.sources, &app.base, &hours)
+    let recent = quiet::recent(app).await;
+    let statuses = status::status(&app.lake, &app.organisation, &app.sources, &app.base, &recent)
         .await
         .map_err(|fault| Problem::internal("reading the state of the sources", &fault))?;
     Ok(statuses.iter().map(|status| serde_json::to_value(status).unwrap_or_default()).collect())
@@ -112,10 +135,16 @@ fn source(status: &Value) -> Source {
         events: number("events"),
         quarantined: number("quarantined"),
         gaps: number("gaps"),
+        quarantine_open: number("quarantine_open"),
+        gaps_open: number("gaps_open"),
         bytes_behind: number("bytes_behind"),
         seconds_behind: number("seconds_behind"),
         events_hour: number("events_hour"),
         usual_hour: number("usual_hour"),
+        missing_numbers: number("missing_numbers"),
+        repeated_ids: number("repeated_ids"),
+        events_ahead: number("events_ahead"),
+        most_ahead_seconds: number("most_ahead_seconds"),
         copy_of: status["copy_of"]
             .as_array()
             .map(|all| all.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect())

@@ -1,6 +1,7 @@
 //! Guarded, read-only SQL. Each query is itself a look: with its text, its reason, and whose records came back.
 
 use axum::{extract::State, http::HeaderMap, response::Response};
+use insyn_ingest::tables::{Known, with_tables};
 use insyn_review::{Action, Filter, Purpose, Scope, purpose};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,7 +23,8 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SqlRequest {
-    /// One SELECT over `access_events`, `accesses`, `quarantine`, `gaps`, `findings` and the context tables.
+    /// One SELECT over `access_events`, `accesses`, `quarantine`, `gaps`, `amendments`, `exports`, `lacking`, `coverage`, `source_health`, `findings` and
+    /// the context tables.
     #[schema(example = "SELECT source, count(*) AS n FROM access_events GROUP BY source ORDER BY source")]
     query: String,
     /// Why you look; or the header `Insyn-Reason`.
@@ -74,6 +76,11 @@ pub(crate) async fn query(
     } else {
         session = session.with_table("findings", insyn_review::findings_schema(), Vec::new())?;
     }
+    let known =
+        Known { lake: &app.lake, organisation: &app.organisation, sources: &app.sources, base: &app.base };
+    let session = with_tables(session, &request.query, &known)
+        .await
+        .map_err(|fault| Problem::internal("looking at the sources", &fault))?;
     let seen = |subjects, rows| Seen {
         activity: "sql",
         stated: stated.as_ref(),

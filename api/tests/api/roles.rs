@@ -39,6 +39,7 @@ POST /api/v1/rules/{id}/runs | dso coordinator
 GET /api/v1/runs | dso coordinator auditor operator
 GET /api/v1/sources | dso coordinator reviewer investigator auditor operator
 GET /api/v1/sources/coverage | dso coordinator reviewer investigator auditor operator
+GET /api/v1/sources/exports | dso coordinator reviewer investigator auditor operator
 POST /api/v1/sql | dso investigator
 GET /api/openapi.json | operator program
 GET /healthz | operator program

@@ -3,10 +3,12 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanBuilder, Int32Builder, Int64Builder, RecordBatch,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{
+    DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
 
 /// What a column holds.
@@ -151,12 +153,80 @@ macro_rules! finish {
     };
 }
 
+macro_rules! cell {
+    (text, $v:expr) => {
+        Cell::Text($v.as_deref())
+    };
+    (must_text, $v:expr) => {
+        Cell::Text(Some($v.as_str()))
+    };
+    (time, $v:expr) => {
+        Cell::Number($v)
+    };
+    (flag, $v:expr) => {
+        Cell::Number($v.map(i64::from))
+    };
+    (long, $v:expr) => {
+        Cell::Number($v)
+    };
+    ($must:ident, $v:expr) => {
+        Cell::Number(Some(i64::from($v)))
+    };
+}
+macro_rules! read {
+    (text, $column:expr, $row:expr) => {
+        $column.text($row)
+    };
+    (must_text, $column:expr, $row:expr) => {
+        $column.text($row).unwrap_or_default()
+    };
+    (time, $column:expr, $row:expr) => {
+        $column.time($row)
+    };
+    (must_time, $column:expr, $row:expr) => {
+        $column.time($row).unwrap_or_default()
+    };
+    (flag, $column:expr, $row:expr) => {
+        $column.flag($row)
+    };
+    (must_int, $column:expr, $row:expr) => {
+        $column.int($row).unwrap_or_default()
+    };
+    (must_long, $column:expr, $row:expr) => {
+        $column.long($row).unwrap_or_default()
+    };
+}
+
+/// One value of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cell<'a> {
+    /// Of a column of text.
+    Text(Option<&'a str>),
+    /// Of a column of times (µs), flags (0 or 1) or numbers.
+    Number(Option<i64>),
+}
+
 macro_rules! access_event {
     ($($kind:ident $name:ident: $meaning:literal, $origin:literal;)*) => {
         /// One row of `access_events`: one log record, for one subject of care and one group of resources.
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct AccessEvent {
             $(#[doc = $meaning] #[doc = ""] #[doc = concat!("Source: ", $origin, ".")] pub $name: field_type!($kind),)*
+        }
+
+        impl AccessEvent {
+            /// Its values, in the order of the table.
+            pub fn cells(&self) -> impl Iterator<Item = (&'static str, Cell<'_>)> {
+                [$((stringify!($name), cell!($kind, self.$name)),)*].into_iter()
+            }
+
+            /// The rows of a batch that has columns of `access_events`; what it has not is empty.
+            pub fn rows_of(batch: &RecordBatch) -> Vec<AccessEvent> {
+                $(let $name = Stored::of(batch, stringify!($name));)*
+                (0..batch.num_rows())
+                    .map(|row| AccessEvent { $($name: read!($kind, $name, row),)* })
+                    .collect()
+            }
         }
 
         /// Every column, in the order of the table.
@@ -261,6 +331,42 @@ access_event! {
     must_time ingested_at: "When Insyn read it", "Insyn";
 }
 
+/// A column as it is stored; it may not be there.
+struct Stored<'a>(Option<&'a ArrayRef>);
+
+impl Stored<'_> {
+    fn of<'a>(batch: &'a RecordBatch, name: &str) -> Stored<'a> {
+        Stored(batch.column_by_name(name))
+    }
+
+    fn text(&self, row: usize) -> Option<String> {
+        let column = self.0?.as_string_opt::<i32>()?;
+        column.is_valid(row).then(|| column.value(row).to_owned())
+    }
+
+    fn flag(&self, row: usize) -> Option<bool> {
+        let column = self.0?.as_boolean_opt()?;
+        column.is_valid(row).then(|| column.value(row))
+    }
+
+    fn time(&self, row: usize) -> Option<i64> {
+        self.number::<TimestampMicrosecondType>(row)
+    }
+
+    fn long(&self, row: usize) -> Option<i64> {
+        self.number::<Int64Type>(row)
+    }
+
+    fn int(&self, row: usize) -> Option<i32> {
+        self.number::<Int32Type>(row)
+    }
+
+    fn number<T: ArrowPrimitiveType>(&self, row: usize) -> Option<T::Native> {
+        let column = self.0?.as_primitive_opt::<T>()?;
+        column.is_valid(row).then(|| column.value(row))
+    }
+}
+
 /// The Arrow schema of `access_events`. Times are microseconds in UTC.
 pub fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -290,8 +396,13 @@ mod tests {
         assert_eq!(batch.len(), 1);
         let rows = batch.finish().expect("schema and builders agree");
         assert_eq!(rows.schema(), schema());
-        assert_eq!(rows.num_rows(), 1);
+        assert_eq!(AccessEvent::rows_of(&rows), std::slice::from_ref(&event));
+        assert_eq!(event.cells().count(), COLUMNS.len());
+        assert!(event.cells().any(|cell| cell == ("emergency", Cell::Number(Some(1)))));
         assert!(batch.is_empty());
+        let some = rows.project(&[0]).expect("it has a first column");
+        let expected = AccessEvent { event_id: "e1".into(), ..AccessEvent::default() };
+        assert_eq!(AccessEvent::rows_of(&some), [expected]);
     }
 
     #[test]

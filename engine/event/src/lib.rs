@@ -10,6 +10,6 @@ mod columns;
 mod hsa_id;
 mod personal_number;
 
-pub use columns::{AccessEvent, COLUMNS, Column, EventBatch, Kind, schema};
+pub use columns::{AccessEvent, COLUMNS, Cell, Column, EventBatch, Kind, schema};
 pub use hsa_id::hsa_id;
 pub use personal_number::{PersonalNumber, PersonalNumberKind, is_valid, normalise, oid};

@@ -1,6 +1,6 @@
 //! One batch of one source becomes part of the lake: whole, once, or not at all.
 //!
-//! Order of work: rows of `quarantine` and `gaps` are committed to their tables first, where they do not count yet.
+//! Order of work: rows of `quarantine` and the other side tables are committed to their tables first, where they do not count yet.
 //! Then the files of `access_events` are put, and one Delta commit of `access_events` names them together with the
 //! source's transaction number and position. That commit alone makes the batch count. After a crash before it the
 //! source's progress is unchanged and the same batch is given again; what the attempt left behind never counts and
@@ -9,41 +9,71 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
-use deltalake::kernel::{Action, Add, DomainMetadata, Remove, Transaction};
+use deltalake::kernel::{Action, Add, Transaction};
 use insyn_event::AccessEvent;
 
+use super::actions::{addition, domain as domain_line, removal};
 use super::encode::{self, Encoded};
 use super::error::LakeError;
-use super::log::{Decision, TableLog, TableState};
+use super::log::{Decision, TableLog, TableState, Tables};
 use super::segment::{segment, year_of};
 use super::source::{ORDINALS, Ordinals, SourceState, app_id, domain, is_dead};
-use super::types::{Committed, LakeFile, SourceCommit, Table};
+use super::types::{Committed, ExportDay, Gap, Lacking, Quarantined, SourceCommit, Table};
 use crate::failpoint::crash_at;
 use crate::worker::Worker;
 
 /// A file that lies in its place but is in no commit yet.
-struct Put {
-    add: Add,
-    segment: i64,
+pub(super) struct Put {
+    pub add: Add,
+    /// The segment that it is; none where it holds rows of several.
+    segment: Option<i64>,
 }
 
-pub(super) struct Logs<'a> {
-    pub events: &'a TableLog,
-    pub quarantine: &'a TableLog,
-    pub gaps: &'a TableLog,
+impl Put {
+    /// Rows that were stored before, in another file.
+    pub(super) fn of(add: Add) -> Put {
+        Put { add, segment: None }
+    }
 }
 
 /// Adds the batch. `writer` says who does it.
 ///
 /// # Errors
 /// See [`LakeError`]; after `SequenceTaken` and `Batch` nothing was written that counts.
-pub(super) async fn commit(
-    logs: &Logs<'_>,
-    writer: &str,
-    batch: SourceCommit,
-) -> Result<Committed, LakeError> {
+pub(super) async fn commit(logs: &Tables, writer: &str, batch: SourceCommit) -> Result<Committed, LakeError> {
     let started = start(logs, writer, batch).await?;
     finish(logs, started).await
+}
+
+/// The side tables in the order of their commits, and the step after each.
+const SIDE_STEPS: [(Table, &str); 4] = [
+    (Table::Quarantine, "after-quarantine-commit"),
+    (Table::Gaps, "after-gaps-commit"),
+    (Table::Exports, "after-exports-commit"),
+    (Table::Lacking, "after-lacking-commit"),
+];
+
+/// A batch's rows beside the events.
+struct SideRows {
+    quarantine: Vec<Quarantined>,
+    gaps: Vec<Gap>,
+    exports: Vec<ExportDay>,
+    lacking: Vec<Lacking>,
+}
+
+impl SideRows {
+    /// As files, in the order of [`SIDE_STEPS`]; none where there are no rows.
+    fn encoded(&self, sequence: i64) -> Result<[Option<Encoded>; 4], LakeError> {
+        let some = |rows: usize, encoded: &dyn Fn() -> Result<Encoded, LakeError>| {
+            (rows > 0).then(encoded).transpose()
+        };
+        Ok([
+            some(self.quarantine.len(), &|| encode::quarantine(&self.quarantine, sequence))?,
+            some(self.gaps.len(), &|| encode::gaps(&self.gaps, sequence))?,
+            some(self.exports.len(), &|| encode::exports(&self.exports, sequence))?,
+            some(self.lacking.len(), &|| encode::lacking(&self.lacking, sequence))?,
+        ])
+    }
 }
 
 /// A batch whose side tables are committed: it does not count yet.
@@ -53,10 +83,10 @@ pub(super) struct Started {
 }
 
 /// Commits what goes before `access_events`.
-pub(super) async fn start(logs: &Logs<'_>, writer: &str, batch: SourceCommit) -> Result<Started, LakeError> {
+pub(super) async fn start(logs: &Tables, writer: &str, batch: SourceCommit) -> Result<Started, LakeError> {
     check(&batch)?;
-    let SourceCommit { source, sequence, events, quarantine, gaps, state } = batch;
-    let known = logs.events.current().await?;
+    let SourceCommit { source, sequence, events, quarantine, gaps, exports, lacking, state } = batch;
+    let known = logs.of(Table::AccessEvents).current().await?;
     check_sequence(&known, &source, sequence)?;
 
     let mut addition = Addition {
@@ -71,33 +101,27 @@ pub(super) async fn start(logs: &Logs<'_>, writer: &str, batch: SourceCommit) ->
         sequence,
     };
     let years = encoding(Table::AccessEvents, move || Ok(by_year(events))).await?;
-    let encoded = match quarantine.is_empty() {
-        true => None,
-        false => Some(encoding(Table::Quarantine, move || encode::quarantine(&quarantine, sequence)).await?),
-    };
-    let file = commit_side(logs.quarantine, &known, &addition.source, sequence, encoded).await?;
-    addition.side_files.extend(file);
-    crash_at("after-quarantine-commit");
-    let encoded = match gaps.is_empty() {
-        true => None,
-        false => Some(encoding(Table::Gaps, move || encode::gaps(&gaps, sequence)).await?),
-    };
-    let file = commit_side(logs.gaps, &known, &addition.source, sequence, encoded).await?;
-    addition.side_files.extend(file);
-    crash_at("after-gaps-commit");
+    let rows = SideRows { quarantine, gaps, exports, lacking };
+    let encoded = encoding(Table::Quarantine, move || rows.encoded(sequence)).await?;
+    for ((table, point), encoded) in SIDE_STEPS.into_iter().zip(encoded) {
+        let file = commit_side(logs.of(table), &known, &addition.source, sequence, encoded).await?;
+        addition.side_files.extend(file);
+        crash_at(point);
+    }
     Ok(Started { addition, years })
 }
 
 /// Makes it count.
-pub(super) async fn finish(logs: &Logs<'_>, started: Started) -> Result<Committed, LakeError> {
+pub(super) async fn finish(logs: &Tables, started: Started) -> Result<Committed, LakeError> {
     let Started { addition, years } = started;
-    match commit_events(logs.events, &addition, years).await {
+    match commit_events(logs.of(Table::AccessEvents), &addition, years).await {
         Ok(committed) => Ok(committed),
         Err(Failure::Known(error)) => {
             // Nothing of this attempt may ever count, however far another writer has gone on; and whoever tries
             // again and again on a full disk must not pile up what he leaves.
-            retract(logs.quarantine, &addition.side_files).await;
-            retract(logs.gaps, &addition.side_files).await;
+            for table in Table::SIDES {
+                retract(logs.of(table), &addition.side_files).await;
+            }
             Err(error)
         }
         Err(Failure::Unknown(error)) => Err(error),
@@ -159,7 +183,7 @@ async fn commit_events(
         match outcome {
             Ok(state) if !renumber => {
                 crash_at("after-log-commit");
-                let segments = put.iter().map(|file| file.segment).collect();
+                let segments = put.iter().filter_map(|file| file.segment).collect();
                 return Ok(Committed { version: state.version, sequence, segments });
             }
             Ok(_) => forget(log, &put).await,
@@ -173,7 +197,7 @@ async fn commit_events(
 }
 
 /// Puts the files of the segments into `put`; they are not committed. The rows come back, for another attempt.
-async fn put_events(
+pub(super) async fn put_events(
     log: &TableLog,
     source: &str,
     sequence: i64,
@@ -194,16 +218,16 @@ async fn put_events(
             encoding(Table::AccessEvents, move || encode::events(&rows).map(|encoded| (encoded, rows)))
                 .await?;
         let path = format!("year={name}/{segment:016x}-{}.parquet", uuid::Uuid::new_v4().simple());
-        let add = add_of(path, Some(name), &encoded);
+        let add = addition(path, Some(name), &encoded);
         log.put_file(&add.path, encoded.bytes).await?;
-        put.push(Put { add, segment });
+        put.push(Put { add, segment: Some(segment) });
         back.insert(year, rows);
     }
     crash_at("after-events-put");
     Ok(back)
 }
 
-async fn forget(log: &TableLog, put: &[Put]) {
+pub(super) async fn forget(log: &TableLog, put: &[Put]) {
     for file in put {
         log.forget_file(&file.add.path).await;
     }
@@ -233,20 +257,14 @@ fn actions(
     };
     let txn =
         Transaction::new_with_last_update(app_id(source), addition.sequence, Some(now.timestamp_millis()));
-    let mut actions = vec![Action::Txn(txn), domain_action(&domain(source), &after)?];
+    let mut actions = vec![Action::Txn(txn), domain_line(&domain(source), &after)?];
     if !state.ordinals.contains_key(source) {
         let mut ordinals = Ordinals::clone(&state.ordinals);
         ordinals.insert(source.to_string(), ordinal);
-        actions.push(domain_action(ORDINALS, &ordinals)?);
+        actions.push(domain_line(ORDINALS, &ordinals)?);
     }
     actions.extend(put.iter().map(|file| Action::Add(file.add.clone())));
     Ok(actions)
-}
-
-fn domain_action(name: &str, value: &impl serde::Serialize) -> Result<Action, LakeError> {
-    let configuration =
-        serde_json::to_string(value).map_err(|e| LakeError::encode(Table::AccessEvents, e))?;
-    Ok(Action::DomainMetadata(DomainMetadata { domain: name.into(), configuration, removed: false }))
 }
 
 /// Commits rows of a table that is written first, and removes what an earlier attempt left there for good.
@@ -261,14 +279,14 @@ pub(super) async fn commit_side(
     let add = match encoded {
         None => None,
         Some(encoded) => {
-            let add = add_of(format!("{}.parquet", uuid::Uuid::new_v4().simple()), None, &encoded);
+            let add = addition(format!("{}.parquet", uuid::Uuid::new_v4().simple()), None, &encoded);
             log.put_file(&add.path, encoded.bytes).await?;
             Some(add)
         }
     };
     log.transact(|state| {
         let dead = state.files.iter().filter(|file| is_dead(file, source, known.sources.get(source)));
-        let mut actions: Vec<_> = dead.map(|file| removal(log.table, file)).collect();
+        let mut actions: Vec<_> = dead.map(|file| removal(log.table, file, true)).collect();
         actions.extend(add.clone().map(Action::Add));
         if actions.is_empty() {
             return Ok(Decision::Nothing);
@@ -282,11 +300,11 @@ pub(super) async fn commit_side(
 }
 
 /// Takes files out of a side table again. When that fails they still do not count until the source's next batch.
-async fn retract(log: &TableLog, paths: &[String]) {
+pub(super) async fn retract(log: &TableLog, paths: &[String]) {
     let outcome = log
         .transact(|state| {
             let files = state.files.iter().filter(|file| paths.contains(&file.path));
-            let actions: Vec<_> = files.map(|file| removal(log.table, file)).collect();
+            let actions: Vec<_> = files.map(|file| removal(log.table, file, true)).collect();
             Ok(if actions.is_empty() { Decision::Nothing } else { Decision::Commit(actions) })
         })
         .await;
@@ -295,32 +313,7 @@ async fn retract(log: &TableLog, paths: &[String]) {
     }
 }
 
-fn removal(table: Table, file: &LakeFile) -> Action {
-    let path = file.path.strip_prefix(table.name()).unwrap_or(&file.path).trim_start_matches('/');
-    Action::Remove(Remove {
-        path: path.to_string(),
-        data_change: true,
-        deletion_timestamp: Some(Utc::now().timestamp_millis()),
-        extended_file_metadata: Some(true),
-        partition_values: Some(Default::default()),
-        size: i64::try_from(file.size).ok(),
-        ..Remove::default()
-    })
-}
-
-fn add_of(path: String, year: Option<String>, encoded: &Encoded) -> Add {
-    Add {
-        path,
-        partition_values: year.into_iter().map(|year| ("year".to_string(), Some(year))).collect(),
-        size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
-        modification_time: Utc::now().timestamp_millis(),
-        data_change: true,
-        stats: Some(encoded.stats.to_json()),
-        ..Add::default()
-    }
-}
-
-fn ordinal_of(state: &TableState, source: &str) -> i64 {
+pub(super) fn ordinal_of(state: &TableState, source: &str) -> i64 {
     let taken = state.ordinals.get(source).copied();
     taken.unwrap_or_else(|| state.ordinals.values().max().copied().unwrap_or_default() + 1)
 }
@@ -348,6 +341,8 @@ fn check(batch: &SourceCommit) -> Result<(), LakeError> {
     if foreign.any(|source| *source != batch.source)
         || batch.quarantine.iter().any(|row| row.source != batch.source)
         || batch.gaps.iter().any(|row| row.source != batch.source)
+        || batch.exports.iter().any(|row| row.source != batch.source)
+        || batch.lacking.iter().any(|row| row.source != batch.source)
     {
         return Err(fault("found a row of another source, expected only its own".into()));
     }
@@ -357,7 +352,7 @@ fn check(batch: &SourceCommit) -> Result<(), LakeError> {
     }
 }
 
-fn by_year(events: Vec<AccessEvent>) -> BTreeMap<i32, Vec<AccessEvent>> {
+pub(super) fn by_year(events: Vec<AccessEvent>) -> BTreeMap<i32, Vec<AccessEvent>> {
     let mut years: BTreeMap<i32, Vec<AccessEvent>> = BTreeMap::new();
     for event in events {
         // `check` has refused what has no year.
@@ -371,7 +366,7 @@ fn year_name(year: i32) -> String {
 }
 
 /// Work on many rows, on the one thread for it.
-async fn encoding<T: Send + 'static>(
+pub(super) async fn encoding<T: Send + 'static>(
     table: Table,
     work: impl FnOnce() -> Result<T, LakeError> + Send + 'static,
 ) -> Result<T, LakeError> {

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use bytes::Bytes;
-use chrono::Utc;
-use deltalake::kernel::{Action, Add, Remove};
+use deltalake::kernel::{Action, Add};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
+use super::actions::{addition, removal, within};
 use super::encode::{self, Encoded};
 use super::error::LakeError;
 use super::log::{Decision, TableLog};
@@ -55,22 +55,14 @@ pub(super) async fn merge(log: &TableLog, least: usize) -> Result<Option<Merged>
     let Some((year, chosen)) = chosen else { return Ok(None) };
     let mut packed = Vec::with_capacity(chosen.len());
     for file in &chosen {
-        packed.push(log.read_file(inner(log.table, file)).await?);
+        packed.push(log.read_file(within(log.table, &file.path)).await?);
     }
     static MERGER: Worker = Worker::named("insyn-merge");
     let encoded =
         MERGER.run(move || one_file(packed)).await.map_err(|e| LakeError::encode(log.table, e))??;
     let rows = encoded.stats.rows;
     let path = format!("year={year}/merged-{}.parquet", uuid::Uuid::new_v4().simple());
-    let add = Add {
-        path: path.clone(),
-        partition_values: [("year".to_string(), Some(year.clone()))].into(),
-        size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
-        modification_time: Utc::now().timestamp_millis(),
-        data_change: false,
-        stats: Some(encoded.stats.to_json()),
-        ..Add::default()
-    };
+    let add = Add { data_change: false, ..addition(path.clone(), Some(year), &encoded) };
     crash_at("before-merged-put");
     log.put_file(&path, encoded.bytes).await?;
     crash_at("after-merged-put");
@@ -83,7 +75,7 @@ pub(super) async fn merge(log: &TableLog, least: usize) -> Result<Option<Merged>
                 return Ok(Decision::Nothing);
             }
             let mut actions: Vec<Action> =
-                chosen.iter().map(|file| removal(log.table, file, &year)).collect();
+                chosen.iter().map(|file| removal(log.table, file, false)).collect();
             actions.push(Action::Add(add.clone()));
             Ok(Decision::Commit(actions))
         })
@@ -141,7 +133,7 @@ fn one_file(packed: Vec<Bytes>) -> Result<Encoded, LakeError> {
     Ok(encoded)
 }
 
-fn read(bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatch>, LakeError> {
+pub(super) fn read(bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatch>, LakeError> {
     let table = Table::AccessEvents;
     let fault = |e: parquet::errors::ParquetError| LakeError::encode(table, e);
     let options = ArrowReaderOptions::new().with_schema(table.file_schema());
@@ -178,20 +170,4 @@ fn mixed(a: u64, b: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
-}
-
-fn inner(table: Table, file: &LakeFile) -> &str {
-    file.path.strip_prefix(table.name()).unwrap_or(&file.path).trim_start_matches('/')
-}
-
-fn removal(table: Table, file: &LakeFile, year: &str) -> Action {
-    Action::Remove(Remove {
-        path: inner(table, file).to_string(),
-        data_change: false,
-        deletion_timestamp: Some(Utc::now().timestamp_millis()),
-        extended_file_metadata: Some(true),
-        partition_values: Some([("year".to_string(), Some(year.to_string()))].into()),
-        size: i64::try_from(file.size).ok(),
-        ..Remove::default()
-    })
 }

@@ -34,12 +34,29 @@ pub(super) fn first_commit(table: Table) -> String {
     format!("{info}\n{protocol}\n{metadata}")
 }
 
+/// What the log says of a table with the columns that it lacks; none where it lacks none.
+pub(super) fn widened(table: Table, metadata: &Value) -> Option<Value> {
+    let wanted = delta_schema(&table.schema());
+    let found: Value = serde_json::from_str(metadata.get("schemaString")?.as_str()?).ok()?;
+    let names = |schema: &Value| -> Vec<String> {
+        let fields = schema.get("fields").and_then(Value::as_array).into_iter().flatten();
+        fields.filter_map(|field| Some(field.get("name")?.as_str()?.to_owned())).collect()
+    };
+    let found = names(&found);
+    if names(&wanted).iter().all(|name| found.contains(name)) {
+        return None;
+    }
+    let mut wide = metadata.clone();
+    *wide.get_mut("schemaString")? = Value::String(wanted.to_string());
+    Some(wide)
+}
+
 fn configuration(table: Table) -> Value {
     json!({
         // Whoever else writes keeps to the columns that prune: statistics hold personal numbers.
         "delta.dataSkippingStatsColumns": match table {
             Table::AccessEvents => "subject_id,occurred_at,user_id",
-            Table::Quarantine | Table::Gaps => "source,sequence",
+            _ => "source,sequence",
         },
         // Hours are enough for readers on their way; what counts survives in checkpoints.
         "delta.logRetentionDuration": "interval 24 hours",

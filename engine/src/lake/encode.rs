@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryBuilder, Int64Array, Int64Builder, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryBuilder, Int64Array, Int64Builder, RecordBatch, StringArray,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use insyn_event::{AccessEvent, EventBatch};
@@ -23,8 +23,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::error::LakeError;
+use super::side;
 use super::stats::{FileStats, bounds_of};
-use super::types::{Bounds, Gap, Quarantined, Table};
+use super::types::{Bounds, ExportDay, Gap, Lacking, Quarantined, Table};
 
 /// Rows of a row group at most.
 const ROW_GROUP_ROWS: usize = 131_072;
@@ -142,7 +143,7 @@ pub(super) fn quarantine(rows: &[Quarantined], sequence: i64) -> Result<Encoded,
         times(rows.iter().map(|row| row.ingested_at)),
         Arc::new(Int64Array::from_value(sequence, rows.len())),
     ];
-    side(Table::Quarantine, rows.first().map(|row| row.source.clone()), sequence, columns)
+    opened(Table::Quarantine, rows.first().map(|row| row.source.as_str()), columns)
 }
 
 /// One batch's rows of `gaps`, in the order given.
@@ -161,24 +162,78 @@ pub(super) fn gaps(rows: &[Gap], sequence: i64) -> Result<Encoded, LakeError> {
         times(rows.iter().map(|row| row.noticed_at)),
         Arc::new(Int64Array::from_value(sequence, rows.len())),
     ];
-    side(Table::Gaps, rows.first().map(|row| row.source.clone()), sequence, columns)
+    opened(Table::Gaps, rows.first().map(|row| row.source.as_str()), columns)
 }
 
-fn side(
-    table: Table,
-    source: Option<String>,
-    sequence: i64,
-    columns: Vec<ArrayRef>,
-) -> Result<Encoded, LakeError> {
-    let schema = table.file_schema();
+/// What an export states, day by day.
+///
+/// # Errors
+/// When Parquet refuses the rows.
+pub(super) fn exports(rows: &[ExportDay], sequence: i64) -> Result<Encoded, LakeError> {
+    let longs =
+        |of: fn(&ExportDay) -> i64| Arc::new(Int64Array::from_iter_values(rows.iter().map(of))) as ArrayRef;
+    let columns: Vec<ArrayRef> = vec![
+        texts(rows.iter().map(|row| &row.source)),
+        texts(rows.iter().map(|row| &row.file_id)),
+        texts(rows.iter().map(|row| &row.path)),
+        texts(rows.iter().map(|row| &row.day)),
+        times(rows.iter().map(|row| row.first_event)),
+        times(rows.iter().map(|row| row.last_event)),
+        longs(|row| row.rows),
+        longs(|row| row.stored),
+        longs(|row| row.lacking),
+        times(rows.iter().map(|row| row.read_at)),
+        Arc::new(Int64Array::from_value(sequence, rows.len())),
+    ];
+    plain(Table::Exports, rows.first().map(|row| row.source.as_str()), columns)
+}
+
+/// Rows that an export lacks.
+///
+/// # Errors
+/// When Parquet refuses the rows.
+pub(super) fn lacking(rows: &[Lacking], sequence: i64) -> Result<Encoded, LakeError> {
+    let columns: Vec<ArrayRef> = vec![
+        texts(rows.iter().map(|row| &row.source)),
+        texts(rows.iter().map(|row| &row.file_id)),
+        texts(rows.iter().map(|row| &row.export_file_id)),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.file_offset))),
+        times(rows.iter().map(|row| row.occurred_at)),
+        times(rows.iter().map(|row| row.noticed_at)),
+        Arc::new(Int64Array::from_value(sequence, rows.len())),
+    ];
+    plain(Table::Lacking, rows.first().map(|row| row.source.as_str()), columns)
+}
+
+fn plain(table: Table, source: Option<&str>, columns: Vec<ArrayRef>) -> Result<Encoded, LakeError> {
     let batch =
-        RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|e| LakeError::encode(table, e))?;
-    let mut writer = Writer::new(table, &schema)?;
-    writer.write(&batch)?;
+        RecordBatch::try_new(table.file_schema(), columns).map_err(|e| LakeError::encode(table, e))?;
+    side_rows(table, source.unwrap_or_default(), batch)
+}
+
+/// New items, which are open.
+fn opened(table: Table, source: Option<&str>, mut columns: Vec<ArrayRef>) -> Result<Encoded, LakeError> {
+    let schema = table.file_schema();
+    let rows = columns.first().map_or(0, |column| column.len());
+    columns.push(Arc::new(StringArray::from(vec![side::OPEN; rows])));
+    let rest = schema.fields().iter().skip(columns.len());
+    let nothing: Vec<ArrayRef> = rest.map(|field| new_null_array(field.data_type(), rows)).collect();
+    columns.extend(nothing);
+    plain(table, source, columns)
+}
+
+/// Rows of a side table, all of one source, as one file.
+///
+/// # Errors
+/// When Parquet refuses the rows.
+pub(super) fn side_rows(table: Table, source: &str, rows: RecordBatch) -> Result<Encoded, LakeError> {
+    let mut writer = Writer::new(table, &table.file_schema())?;
+    writer.write(&rows)?;
+    let sequences = rows.column_by_name("sequence").map(|column| column.as_primitive::<Int64Type>());
     let stats = FileStats {
-        rows: batch.num_rows() as u64,
-        source: Bounds { min: source.clone(), max: source, nulls: Some(0) },
-        sequence: Bounds { min: Some(sequence), max: Some(sequence), nulls: Some(0) },
+        rows: rows.num_rows() as u64,
+        source: Bounds { min: Some(source.into()), max: Some(source.into()), nulls: Some(0) },
+        sequence: sequences.map(|all| bounds_of(all.values().iter().map(Some))).unwrap_or_default(),
         ..FileStats::default()
     };
     Ok(Encoded { bytes: writer.finish()?, stats })

@@ -23,7 +23,7 @@ use url::Url;
 
 use super::create;
 use super::error::LakeError;
-use super::source::{ORDINALS, Ordinals, SourceState, domain, source_of};
+use super::source::{AgainState, ORDINALS, Ordinals, SourceState, again_domain, again_of, domain, source_of};
 use super::stats::FileStats;
 use super::types::{LakeFile, Table};
 use crate::store::DurableStore;
@@ -31,12 +31,25 @@ use crate::store::DurableStore;
 /// After so many lost races a commit is given up. Within one process commits queue, so these are other processes.
 const ATTEMPTS: usize = 100;
 
+/// Which checkpoint is the newest, for whoever opens the table.
+const LAST_CHECKPOINT: &str = "_last_checkpoint";
+
 /// A Delta table of the lake.
 pub(super) struct TableLog {
     pub(super) table: Table,
     store: Arc<dyn ObjectStore>,
     log_store: LogStoreRef,
     state: Mutex<Option<Arc<TableState>>>,
+}
+
+/// Every table of a lake.
+pub(super) struct Tables(pub Vec<TableLog>);
+
+impl Tables {
+    pub(super) fn of(&self, table: Table) -> &TableLog {
+        // One of each is opened, in the order of `Table::ALL`.
+        &self.0[table as usize]
+    }
 }
 
 /// The table as of one version.
@@ -47,6 +60,10 @@ pub(super) struct TableState {
     pub files: Arc<Vec<Arc<LakeFile>>>,
     pub ordinals: Arc<Ordinals>,
     pub sources: Arc<BTreeMap<String, SourceState>>,
+    /// What was amended of each source.
+    pub again: Arc<BTreeMap<String, AgainState>>,
+    /// The table's columns and settings, as the log has them.
+    metadata: Arc<Value>,
     /// The newest checkpoint that this process knows of.
     pub checkpoint: u64,
 }
@@ -69,8 +86,21 @@ impl TableLog {
         let log_store = default_logstore(Arc::clone(&store), whole, &location, &StorageConfig::default());
         let log = TableLog { table, store, log_store, state: Mutex::new(None) };
         log.create_if_absent().await?;
-        log.current().await?;
+        log.widen().await?;
         Ok(log)
+    }
+
+    /// Adds the columns that this version has and an older one had not. Its files have null there.
+    async fn widen(&self) -> Result<(), LakeError> {
+        self.transact(|state| match create::widened(self.table, &state.metadata) {
+            None => Ok(Decision::Nothing),
+            Some(wide) => {
+                let metadata = serde_json::from_value(wide).map_err(|e| LakeError::delta(self.table, e))?;
+                Ok(Decision::Commit(vec![Action::Metadata(metadata)]))
+            }
+        })
+        .await?;
+        Ok(())
     }
 
     /// The newest state.
@@ -125,6 +155,35 @@ impl TableLog {
     /// The bytes of a data file; `path` is relative to the table.
     pub(super) async fn read_file(&self, path: &str) -> Result<Bytes, LakeError> {
         Ok(self.store.get(&Path::from(path)).await?.bytes().await?)
+    }
+
+    /// What a copy of this version needs of the log: the newest checkpoint up to it, and the entries after that. Name and
+    /// bytes of each.
+    pub(super) async fn entries(&self, version: u64) -> Result<Vec<(String, Bytes)>, LakeError> {
+        let listed: Vec<_> = self.store.list(Some(&Path::from("_delta_log"))).try_collect().await?;
+        let names = listed.iter().filter_map(|found| found.location.filename());
+        let checkpoint_of = |name: &str| {
+            let (version, rest) = name.split_once('.')?;
+            rest.starts_with("checkpoint").then(|| version.parse::<u64>().ok()).flatten()
+        };
+        let base = names.clone().filter_map(checkpoint_of).filter(|at| *at <= version).max();
+        let wanted = names.filter(|name| base.is_some() && checkpoint_of(name) == base);
+        let mut wanted: Vec<String> = wanted.map(str::to_owned).collect();
+        // The entry of the checkpoint itself may be cleaned away; those after it may not.
+        wanted.extend((base.unwrap_or_default()..=version).map(|at| format!("{at:020}.json")));
+        if base.is_some() && self.last_checkpoint().await == base {
+            wanted.push(LAST_CHECKPOINT.to_owned());
+        }
+        let mut entries = Vec::new();
+        for name in wanted {
+            match self.store.get(&Path::from(format!("_delta_log/{name}"))).await {
+                Ok(found) => entries.push((name, found.bytes().await?)),
+                Err(StoreFault::NotFound { .. })
+                    if base.is_some_and(|at| name == format!("{at:020}.json")) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(entries)
     }
 
     /// Data files that lie there, with when they were last written (µs UTC); paths are relative to the table.
@@ -239,6 +298,8 @@ impl TableLog {
             deltalake::kernel::Snapshot::try_new(self.log_store.as_ref(), None).await.map_err(fault)?;
         let mut state = TableState { version: snapshot.version(), ..TableState::default() };
         create::check_protocol(self.table, state.version, snapshot.protocol())?;
+        let metadata = serde_json::to_value(snapshot.metadata());
+        state.metadata = Arc::new(metadata.map_err(|e| LakeError::delta(self.table, e))?);
 
         let mut files = Vec::new();
         let mut views = snapshot.file_views(self.log_store.as_ref(), None);
@@ -263,8 +324,10 @@ impl TableLog {
                 state.set_domain(self.table, ORDINALS, &text)?;
             }
             for source in Ordinals::clone(&state.ordinals).into_keys() {
-                if let Some(text) = read(domain(&source)).await? {
-                    state.set_domain(self.table, &domain(&source), &text)?;
+                for name in [domain(&source), again_domain(&source)] {
+                    if let Some(text) = read(name.clone()).await? {
+                        state.set_domain(self.table, &name, &text)?;
+                    }
                 }
             }
         }
@@ -273,8 +336,14 @@ impl TableLog {
     }
 
     async fn last_checkpoint(&self) -> Option<u64> {
-        let hint =
-            self.store.get(&Path::from("_delta_log/_last_checkpoint")).await.ok()?.bytes().await.ok()?;
+        let hint = self
+            .store
+            .get(&Path::from(format!("_delta_log/{LAST_CHECKPOINT}")))
+            .await
+            .ok()?
+            .bytes()
+            .await
+            .ok()?;
         serde_json::from_slice::<Value>(&hint).ok()?.get("version")?.as_u64()
     }
 }
@@ -288,6 +357,9 @@ impl TableState {
         for line in lines {
             if let Some(protocol) = line.protocol {
                 create::check_protocol_text(table, self.version, &protocol)?;
+            }
+            if let Some(metadata) = line.metadata {
+                self.metadata = Arc::new(metadata);
             }
             if let Some(remove) = line.remove {
                 removed.insert(format!("{}/{}", table.name(), remove.path));
@@ -334,6 +406,9 @@ impl TableState {
         } else if let Some(source) = source_of(name) {
             let state = serde_json::from_str(text).map_err(fault)?;
             Arc::make_mut(&mut self.sources).insert(source.to_string(), state);
+        } else if let Some(source) = again_of(name) {
+            let state = serde_json::from_str(text).map_err(fault)?;
+            Arc::make_mut(&mut self.again).insert(source.to_string(), state);
         }
         Ok(())
     }
@@ -346,6 +421,8 @@ struct Line {
     remove: Option<Remove>,
     #[serde(rename = "domainMetadata")]
     domain: Option<DomainMetadata>,
+    #[serde(rename = "metaData")]
+    metadata: Option<Value>,
     protocol: Option<Value>,
 }
 
@@ -355,6 +432,9 @@ impl From<Action> for Line {
             Action::Add(add) => Line { add: Some(add), ..Line::default() },
             Action::Remove(remove) => Line { remove: Some(remove), ..Line::default() },
             Action::DomainMetadata(domain) => Line { domain: Some(domain), ..Line::default() },
+            Action::Metadata(metadata) => {
+                Line { metadata: serde_json::to_value(metadata).ok(), ..Line::default() }
+            }
             _ => Line::default(),
         }
     }

@@ -1,11 +1,14 @@
-//! The lake: three Delta tables in one folder, and the only way to add to them.
+//! The lake: five Delta tables in one folder, and the only way to add to them.
 //!
 //! A batch of a source and the position after it are one Delta commit of `access_events`: it counts whole or not at
-//! all, after any crash. Rows of `quarantine` and `gaps` are committed before and count with it. A [`Snapshot`] is
+//! all, after any crash. Rows of `quarantine`, `gaps`, `exports` and `lacking` are committed before and count with it. A [`Snapshot`] is
 //! pinned: what a reader sees does not move. The tables are plain Delta, for every other reader.
 
+mod actions;
+mod amend;
 mod commit;
 mod compact;
+mod copy;
 mod create;
 mod encode;
 mod error;
@@ -13,6 +16,7 @@ mod location;
 mod lock;
 mod log;
 mod segment;
+mod side;
 mod snapshot;
 mod source;
 mod stats;
@@ -29,14 +33,17 @@ use std::time::{Duration, Instant};
 use object_store::ObjectStore;
 
 use crate::store::{self, DurableStore};
-use commit::Logs;
-use log::{TableLog, TableState};
+use log::{TableLog, TableState, Tables};
 
+pub use amend::{Amendment, Changes};
 pub use compact::Merged;
 pub use error::LakeError;
 pub use lock::LakeLock;
 pub use snapshot::Snapshot;
-pub use types::{Bounds, Committed, Gap, LakeFile, Progress, Quarantined, SourceCommit, Table};
+pub use types::{
+    Amended, Bounds, Committed, ExportDay, Gap, Lacking, LakeFile, Progress, Quarantined, Settled,
+    SourceCommit, Table, Window,
+};
 
 /// A table gets a checkpoint after so many commits.
 const CHECKPOINT_EVERY: u64 = 100;
@@ -56,9 +63,7 @@ struct Inner {
     root: String,
     folder: PathBuf,
     store: Arc<dyn ObjectStore>,
-    events: TableLog,
-    quarantine: TableLog,
-    gaps: TableLog,
+    tables: Tables,
     writer: Mutex<String>,
     snapshot: Mutex<Option<Snapshot>>,
     checkpointing: AtomicBool,
@@ -85,16 +90,14 @@ impl Lake {
             .await
             .map_err(|e| LakeError::Io { path: base.to_path_buf(), what: e.to_string() })??;
         let store = Arc::new(DurableStore::at(&folder)?);
-        let table = |table: Table| {
-            let folder = folder.join(table.name());
-            async move { TableLog::open(table, &folder).await }
-        };
+        let mut tables = Vec::new();
+        for table in Table::ALL {
+            tables.push(TableLog::open(table, &folder.join(table.name())).await?);
+        }
         let inner = Inner {
             root: folder.display().to_string(),
             store,
-            events: table(Table::AccessEvents).await?,
-            quarantine: table(Table::Quarantine).await?,
-            gaps: table(Table::Gaps).await?,
+            tables: Tables(tables),
             folder,
             writer: Mutex::new(format!("process {}", std::process::id())),
             snapshot: Mutex::new(None),
@@ -131,8 +134,9 @@ impl Lake {
     /// # Errors
     /// When the log cannot be read.
     pub async fn progress(&self, source: &str) -> Result<Progress, LakeError> {
-        let state = self.inner.events.current().await?;
-        Ok(state.sources.get(source).map(source::SourceState::progress).unwrap_or_default())
+        let state = self.inner.events().current().await?;
+        let again = state.again.get(source);
+        Ok(state.sources.get(source).map(|found| found.progress(again)).unwrap_or_default())
     }
 
     /// Adds a batch. When this returns, its rows, its quarantine, its gaps and its position are on disk and visible.
@@ -144,7 +148,7 @@ impl Lake {
     pub async fn commit(&self, batch: SourceCommit) -> Result<Committed, LakeError> {
         let inner = &self.inner;
         let writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let committed = commit::commit(&inner.logs(), &writer, batch).await?;
+        let committed = commit::commit(&inner.tables, &writer, batch).await?;
         self.checkpoint_when_due().await?;
         self.merge_when_due().await?;
         Ok(committed)
@@ -173,7 +177,8 @@ impl Lake {
     /// Starts a merge beside the commits, one at a time.
     async fn merge_when_due(&self) -> Result<(), LakeError> {
         let inner = &self.inner;
-        if !compact::is_due(&inner.events.held().await?.files) || inner.merging.swap(true, Ordering::SeqCst) {
+        if !compact::is_due(&inner.events().held().await?.files) || inner.merging.swap(true, Ordering::SeqCst)
+        {
             return Ok(());
         }
         let inner = Arc::clone(inner);
@@ -201,18 +206,28 @@ impl Lake {
     /// # Errors
     /// When a log cannot be read.
     pub async fn snapshot(&self) -> Result<Snapshot, LakeError> {
-        // In this order: whatever `access_events` counts is then in the others.
-        let events = self.inner.events.current().await?;
-        let quarantine = self.inner.quarantine.current().await?;
-        let gaps = self.inner.gaps.current().await?;
-        let versions = [events.version, quarantine.version, gaps.version];
+        // In this order: whatever `access_events` counts is then in the others. Unless an amendment came between,
+        // which takes out what it replaced.
+        let mut events = self.inner.events().current().await?;
+        let sides = loop {
+            let mut sides = Vec::new();
+            for table in Table::SIDES {
+                sides.push(self.inner.tables.of(table).current().await?);
+            }
+            let now = self.inner.events().current().await?;
+            if now.again == events.again {
+                break sides;
+            }
+            events = now;
+        };
+        let versions = std::iter::once(&events).chain(&sides).map(|state| state.version);
         let mut kept = self.inner.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(snapshot) = kept.as_ref()
-            && Table::ALL.map(|table| snapshot.version_of(table)) == versions
+            && versions.eq(Table::ALL.map(|table| snapshot.version_of(table)))
         {
             return Ok(snapshot.clone());
         }
-        let snapshot = Snapshot::new(&events, &quarantine, &gaps);
+        let snapshot = Snapshot::new(&events, &sides);
         *kept = Some(snapshot.clone());
         Ok(snapshot)
     }
@@ -223,9 +238,10 @@ impl Lake {
     /// # Errors
     /// When a log cannot be read or a checkpoint not be written.
     pub async fn checkpoint(&self) -> Result<u64, LakeError> {
-        self.inner.quarantine.checkpoint().await?;
-        self.inner.gaps.checkpoint().await?;
-        self.inner.events.checkpoint().await
+        for table in Table::SIDES {
+            self.inner.tables.of(table).checkpoint().await?;
+        }
+        self.inner.events().checkpoint().await
     }
 
     /// Starts checkpoints beside the commits, one at a time.
@@ -234,7 +250,7 @@ impl Lake {
         let inner = &self.inner;
         let mut tables = Vec::new();
         for table in Table::ALL {
-            if due(&*inner.log(table).held().await?) {
+            if due(&*inner.tables.of(table).held().await?) {
                 tables.push(table);
             }
         }
@@ -244,7 +260,7 @@ impl Lake {
         let inner = Arc::clone(inner);
         tokio::spawn(async move {
             for table in tables {
-                if let Err(error) = inner.log(table).checkpoint().await {
+                if let Err(error) = inner.tables.of(table).checkpoint().await {
                     tracing::warn!(table = table.name(), %error, "no checkpoint this time; the log stays longer");
                 }
             }
@@ -256,23 +272,35 @@ impl Lake {
 
 impl Inner {
     async fn merge(&self, least: usize) -> Result<Option<Merged>, LakeError> {
-        let merged = compact::merge(&self.events, least).await?;
+        let merged = compact::merge(self.events(), least).await?;
         if let Some(merged) = &merged {
-            let now = Instant::now();
-            let mut unnamed = self.unnamed.lock().unwrap_or_else(PoisonError::into_inner);
-            unnamed.extend(merged.replaced.iter().map(|path| (path.clone(), (now, true))));
+            self.replaced(merged.replaced.iter().cloned());
         }
         Ok(merged)
     }
 
+    /// Remembers since when files are not live: pinned readers may still read them.
+    fn replaced(&self, files: impl Iterator<Item = String>) {
+        let now = Instant::now();
+        let mut unnamed = self.unnamed.lock().unwrap_or_else(PoisonError::into_inner);
+        unnamed.extend(files.map(|path| (path, (now, true))));
+    }
+
     async fn sweep(&self, grace: Duration) -> Result<u64, LakeError> {
-        let table = Table::AccessEvents.name();
-        let state = self.events.current().await?;
+        let mut removed = 0;
+        for table in Table::ALL {
+            removed += self.sweep_table(self.tables.of(table), grace).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn sweep_table(&self, log: &TableLog, grace: Duration) -> Result<u64, LakeError> {
+        let state = log.current().await?;
         let live: HashSet<&str> = state.files.iter().map(|file| file.path.as_str()).collect();
         let now = chrono::Utc::now().timestamp_micros();
         let mut gone = Vec::new();
-        for (path, modified) in self.events.data_files().await? {
-            let whole = format!("{table}/{path}");
+        for (path, modified) in log.data_files().await? {
+            let whole = format!("{}/{path}", log.table.name());
             if live.contains(whole.as_str()) {
                 continue;
             }
@@ -286,21 +314,13 @@ impl Inner {
             }
         }
         for path in &gone {
-            self.events.forget_file(path).await;
+            log.forget_file(path).await;
         }
         Ok(gone.len() as u64)
     }
 
-    fn logs(&self) -> Logs<'_> {
-        Logs { events: &self.events, quarantine: &self.quarantine, gaps: &self.gaps }
-    }
-
-    fn log(&self, table: Table) -> &TableLog {
-        match table {
-            Table::AccessEvents => &self.events,
-            Table::Quarantine => &self.quarantine,
-            Table::Gaps => &self.gaps,
-        }
+    fn events(&self) -> &TableLog {
+        self.tables.of(Table::AccessEvents)
     }
 }
 

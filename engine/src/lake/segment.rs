@@ -29,6 +29,11 @@ pub(super) fn segment(source: &str, ordinal: i64, sequence: i64, year: i32) -> R
     })
 }
 
+/// The source's ordinal and the batch's sequence in a segment's number.
+pub(super) fn batch_of(segment: i64) -> (i64, i64) {
+    (segment >> (SEQUENCE_BITS + YEAR_BITS), (segment >> YEAR_BITS) & ((1 << SEQUENCE_BITS) - 1))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -44,6 +49,7 @@ mod tests {
                 for year in [1, 2025, 2026, 9999] {
                     let segment = segment("s", ordinal, sequence, year).unwrap();
                     assert!(segment > 0);
+                    assert_eq!(batch_of(segment), (ordinal, sequence));
                     assert!(seen.insert(segment));
                 }
             }

@@ -1,13 +1,14 @@
-//! Pinned versions of the three tables.
+//! Pinned versions of the tables.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::log::TableState;
-use super::source::{SourceState, counts};
-use super::types::{LakeFile, Progress, Table};
+use super::segment::batch_of;
+use super::source::{AgainState, SourceState, counts};
+use super::types::{Amended, LakeFile, Progress, Table};
 
-/// The lake as of one version of `access_events`, with the rows of `quarantine` and `gaps` that count at that
+/// The lake as of one version of `access_events`, with the rows of the side tables that count at that
 /// version. It never changes; cloning it costs nothing.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -16,9 +17,10 @@ pub struct Snapshot {
 
 #[derive(Debug)]
 struct Inner {
-    versions: [u64; 3],
-    files: [Arc<Vec<Arc<LakeFile>>>; 3],
+    versions: Vec<u64>,
+    files: Vec<Arc<Vec<Arc<LakeFile>>>>,
     sources: Arc<BTreeMap<String, SourceState>>,
+    again: Arc<BTreeMap<String, AgainState>>,
 }
 
 impl Snapshot {
@@ -44,21 +46,36 @@ impl Snapshot {
 
     /// How far each source had been read, by name.
     pub fn sources(&self) -> impl Iterator<Item = (&str, Progress)> {
-        self.inner.sources.iter().map(|(name, state)| (name.as_str(), state.progress()))
+        let again = &self.inner.again;
+        self.inner.sources.iter().map(|(name, state)| (name.as_str(), state.progress(again.get(name))))
+    }
+
+    /// What was amended of each source, by name and then the oldest first.
+    pub fn amendments(&self) -> impl Iterator<Item = (&str, &Amended)> {
+        let again = self.inner.again.iter();
+        again.flat_map(|(name, again)| again.history.iter().map(move |one| (name.as_str(), one)))
+    }
+
+    /// The amendment that put the rows of a segment, if one did.
+    pub fn amendment_of(&self, source: &str, segment: i64) -> Option<&Amended> {
+        let again = self.inner.again.get(source)?;
+        let (ordinal, sequence) = batch_of(segment);
+        let of = |one: &&Amended| ordinal == again.ordinal && sequence <= one.sequence;
+        again.history.iter().find(of)
     }
 
     /// `events` must have been read before the others: then what it counts is in them.
-    pub(super) fn new(events: &TableState, quarantine: &TableState, gaps: &TableState) -> Snapshot {
-        let counted = |state: &TableState| match state.files.iter().all(|file| counts(file, &events.sources))
-        {
+    pub(super) fn new(events: &Arc<TableState>, sides: &[Arc<TableState>]) -> Snapshot {
+        let counted = |state: &Arc<TableState>| match state.files.iter().all(|file| counts(file, events)) {
             true => Arc::clone(&state.files),
-            false => Arc::new(state.files.iter().filter(|f| counts(f, &events.sources)).cloned().collect()),
+            false => Arc::new(state.files.iter().filter(|f| counts(f, events)).cloned().collect()),
         };
         Snapshot {
             inner: Arc::new(Inner {
-                versions: [events.version, quarantine.version, gaps.version],
-                files: [Arc::clone(&events.files), counted(quarantine), counted(gaps)],
+                versions: std::iter::once(events).chain(sides).map(|state| state.version).collect(),
+                files: std::iter::once(Arc::clone(&events.files)).chain(sides.iter().map(counted)).collect(),
                 sources: Arc::clone(&events.sources),
+                again: Arc::clone(&events.again),
             }),
         }
     }

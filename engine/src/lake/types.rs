@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use insyn_event::AccessEvent;
+use serde::{Deserialize, Serialize};
 
 /// A Delta table of the lake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,11 +16,18 @@ pub enum Table {
     Quarantine,
     /// `gaps`: bytes that could not be had.
     Gaps,
+    /// `exports`: which days each export states, and what of it was new.
+    Exports,
+    /// `lacking`: rows that a later export of the same time does not state.
+    Lacking,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 3] = [Table::AccessEvents, Table::Quarantine, Table::Gaps];
+    pub const ALL: [Table; 5] =
+        [Table::AccessEvents, Table::Quarantine, Table::Gaps, Table::Exports, Table::Lacking];
+    /// Those that are written before `access_events`, which alone decides what counts.
+    pub const SIDES: [Table; 4] = [Table::Quarantine, Table::Gaps, Table::Exports, Table::Lacking];
 
     /// Its name, which is also its folder in the lake.
     pub fn name(self) -> &'static str {
@@ -27,6 +35,8 @@ impl Table {
             Table::AccessEvents => "access_events",
             Table::Quarantine => "quarantine",
             Table::Gaps => "gaps",
+            Table::Exports => "exports",
+            Table::Lacking => "lacking",
         }
     }
 
@@ -36,6 +46,8 @@ impl Table {
             Table::AccessEvents => insyn_event::schema(),
             Table::Quarantine => Arc::clone(&QUARANTINE),
             Table::Gaps => Arc::clone(&GAPS),
+            Table::Exports => Arc::clone(&EXPORTS),
+            Table::Lacking => Arc::clone(&LACKING),
         }
     }
 
@@ -67,8 +79,15 @@ fn time(name: &str) -> Field {
     Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false)
 }
 
+/// What became of an item of a side table. Null in files of lakes that are older than these columns: open.
+fn state() -> [Field; 4] {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let at = time("state_at").with_nullable(true);
+    [text("state"), text("state_reason"), text("state_by"), at]
+}
+
 static QUARANTINE: LazyLock<SchemaRef> = LazyLock::new(|| {
-    Arc::new(Schema::new(vec![
+    let fields = [
         Field::new("source", DataType::Utf8, false),
         Field::new("file_id", DataType::Utf8, false),
         Field::new("file_offset", DataType::Int64, false),
@@ -76,11 +95,12 @@ static QUARANTINE: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("reason", DataType::Utf8, false),
         time("ingested_at"),
         Field::new("sequence", DataType::Int64, false),
-    ]))
+    ];
+    Arc::new(Schema::new(fields.into_iter().chain(state()).collect::<Vec<_>>()))
 });
 
 static GAPS: LazyLock<SchemaRef> = LazyLock::new(|| {
-    Arc::new(Schema::new(vec![
+    let fields = [
         Field::new("source", DataType::Utf8, false),
         Field::new("file_id", DataType::Utf8, false),
         Field::new("from_offset", DataType::Int64, false),
@@ -88,6 +108,39 @@ static GAPS: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("reason", DataType::Utf8, false),
         time("noticed_at"),
         Field::new("sequence", DataType::Int64, false),
+    ];
+    Arc::new(Schema::new(fields.into_iter().chain(state()).collect::<Vec<_>>()))
+});
+
+static EXPORTS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let text = |name: &str| Field::new(name, DataType::Utf8, false);
+    let long = |name: &str| Field::new(name, DataType::Int64, false);
+    Arc::new(Schema::new(vec![
+        text("source"),
+        text("file_id"),
+        text("path"),
+        text("day"),
+        time("first_event"),
+        time("last_event"),
+        long("rows"),
+        long("stored"),
+        long("lacking"),
+        time("read_at"),
+        long("sequence"),
+    ]))
+});
+
+static LACKING: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let text = |name: &str| Field::new(name, DataType::Utf8, false);
+    let long = |name: &str| Field::new(name, DataType::Int64, false);
+    Arc::new(Schema::new(vec![
+        text("source"),
+        text("file_id"),
+        text("export_file_id"),
+        long("file_offset"),
+        time("occurred_at"),
+        time("noticed_at"),
+        long("sequence"),
     ]))
 });
 
@@ -104,6 +157,10 @@ pub struct Progress {
     pub quarantined: u64,
     /// Rows of `gaps` from this source.
     pub gaps: u64,
+    /// Of the rows in quarantine, those that nobody has explained and no later reading mended.
+    pub quarantine_open: u64,
+    /// Likewise of the gaps.
+    pub gaps_open: u64,
     /// The latest `occurred_at` of all its events, µs UTC.
     pub last_event: Option<i64>,
     /// When its last batch was committed, µs UTC.
@@ -123,6 +180,10 @@ pub struct SourceCommit {
     pub quarantine: Vec<Quarantined>,
     /// Bytes that could not be had.
     pub gaps: Vec<Gap>,
+    /// Days of an export that has been read to its end.
+    pub exports: Vec<ExportDay>,
+    /// Rows of other files that this export lacks.
+    pub lacking: Vec<Lacking>,
     /// Where to go on, as only the reader understands it; comes back from `Lake::progress`.
     pub state: String,
 }
@@ -141,6 +202,45 @@ pub struct Quarantined {
     pub ingested_at: i64,
 }
 
+/// What an export states of one day.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExportDay {
+    pub source: String,
+    pub file_id: String,
+    /// Where it lay.
+    pub path: String,
+    /// In the organisation's zone, as `2026-08-31`.
+    pub day: String,
+    /// µs UTC.
+    pub first_event: i64,
+    /// µs UTC.
+    pub last_event: i64,
+    /// Rows that it states.
+    pub rows: i64,
+    /// Of these, rows that nobody had stated before.
+    pub stored: i64,
+    /// Rows that others state of that time, and it does not.
+    pub lacking: i64,
+    /// µs UTC.
+    pub read_at: i64,
+}
+
+/// A row that an earlier export states and a later one of the same time does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    pub source: String,
+    /// The file that the row is from.
+    pub file_id: String,
+    /// The later export.
+    pub export_file_id: String,
+    /// Where the row lies in its own file.
+    pub file_offset: i64,
+    /// µs UTC.
+    pub occurred_at: i64,
+    /// µs UTC.
+    pub noticed_at: i64,
+}
+
 /// Bytes of a file that could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
@@ -153,6 +253,73 @@ pub struct Gap {
     pub reason: String,
     /// µs UTC.
     pub noticed_at: i64,
+}
+
+/// A period by `occurred_at`, µs UTC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Window {
+    /// From this instant.
+    pub from: Option<i64>,
+    /// To this one, exclusive.
+    pub to: Option<i64>,
+}
+
+impl Window {
+    /// Whether an instant lies in it.
+    pub fn holds(self, at: i64) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
+    }
+}
+
+/// What has become of an item of `quarantine` or `gaps` that was open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Settled {
+    /// Somebody said why nothing is missed.
+    Explained,
+    /// It was read after all.
+    Mended,
+}
+
+impl Settled {
+    /// As the column `state` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Settled::Explained => "explained",
+            Settled::Mended => "mended",
+        }
+    }
+}
+
+/// An amendment that counts: who changed what is stored of a source, when, why and how much. No personal data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amended {
+    /// `again` (kept records were read anew), `explain` (somebody explained), `returned` (bytes that were missing came).
+    pub kind: String,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// µs UTC.
+    pub at: i64,
+    /// Of what period, µs UTC; none where it has no beginning or end.
+    pub from: Option<i64>,
+    /// The end of it, exclusive.
+    pub to: Option<i64>,
+    /// Rows of `access_events` that were taken out.
+    pub removed: u64,
+    /// Rows of `access_events` that came instead.
+    pub added: u64,
+    /// Records that went to quarantine.
+    pub quarantined: u64,
+    /// Items of `quarantine` and `gaps` that were mended.
+    pub mended: u64,
+    /// Items that were explained.
+    pub explained: u64,
+    /// What the source's `encoding` was, if it was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// The number of its last batch of rows.
+    pub(super) sequence: i64,
 }
 
 /// What a commit made.
@@ -211,9 +378,9 @@ pub struct LakeFile {
     pub occurred_at: Bounds<i64>,
     /// Of `access_events` only.
     pub user_id: Bounds<String>,
-    /// Of `quarantine` and `gaps`: the source whose rows these are; `None` where there are several.
+    /// Of the side tables: the source whose rows these are; `None` where there are several.
     pub source: Option<String>,
-    /// Of `quarantine` and `gaps`: the batch that wrote it; `None` where there are several.
+    /// Of the side tables: the batch that wrote it; `None` where there are several.
     pub sequence: Option<i64>,
 }
 

@@ -14,7 +14,7 @@ use crate::context::{self, resolve::Resolver};
 use crate::error::EngineError;
 use crate::lake::Table;
 
-/// `access_events` with these rows, the context tables with theirs (empty where none are given), the view `accesses`
+/// `access_events` with these rows, the context tables and `lacking` with theirs (empty where none are given), the view `accesses`
 /// and the functions, all as in a session over a lake.
 ///
 /// # Errors
@@ -24,9 +24,11 @@ pub fn in_memory(
     events: Vec<RecordBatch>,
     tables: &[(&str, Vec<RecordBatch>)],
 ) -> Result<SessionContext, EngineError> {
-    if let Some((name, _)) = tables.iter().find(|(name, _)| context::table(name).is_none()) {
-        let known: Vec<&str> = context::TABLES.iter().map(|t| t.name).collect();
-        let why = format!("found no context table of that name, expected one of {}", known.join(", "));
+    let lacking = Table::Lacking.name();
+    let is_known = |name: &str| name == lacking || context::table(name).is_some();
+    if let Some((name, _)) = tables.iter().find(|(name, _)| !is_known(name)) {
+        let known: Vec<&str> = context::TABLES.iter().map(|t| t.name).chain([lacking]).collect();
+        let why = format!("found no table of that name, expected one of {}", known.join(", "));
         return Err(EngineError::Table { name: (*name).to_owned(), why });
     }
     let rows = |name: &str| {
@@ -41,6 +43,8 @@ pub fn in_memory(
         Arc::new(accesses_over(events.clone(), zone, &resolver)?),
     )?;
     session.register_table(TableReference::bare(Table::AccessEvents.name()), events)?;
+    let rows_lacking = MemTable::try_new(Table::Lacking.schema(), vec![rows(lacking)])?;
+    session.register_table(TableReference::bare(lacking), Arc::new(rows_lacking))?;
     for table in context::TABLES.iter() {
         let rows = MemTable::try_new(table.schema(), vec![rows(table.name)])?;
         session.register_table(TableReference::bare(table.name), Arc::new(rows))?;

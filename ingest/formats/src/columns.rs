@@ -119,6 +119,11 @@ pub(crate) fn fill_named(event: &mut AccessEvent, key: &str, value: &str) {
     }
 }
 
+/// Bytes of all texts.
+pub(crate) fn length(event: &mut AccessEvent) -> usize {
+    TEXTS.iter().map(|(_, text)| text(event).as_ref().map_or(0, String::len)).sum()
+}
+
 /// Text with something in it.
 pub(crate) fn some(text: &str) -> Option<String> {
     let text = text.trim();

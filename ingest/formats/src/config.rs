@@ -176,6 +176,16 @@ impl FormatConfig {
     }
 
     /// Refuses keys that the format does not use: a setting that does nothing is a mistake.
+    /// What stands between the fields of a delimited row; the first byte of a wrong setting.
+    #[must_use]
+    pub fn delimiter_byte(&self) -> u8 {
+        match self.delimiter.as_deref() {
+            Some("tab") => b'\t',
+            Some(text) => text.bytes().next().unwrap_or(b','),
+            None => b',',
+        }
+    }
+
     pub(crate) fn check_keys(&self) -> Result<(), FormatError> {
         use FormatName::{Delimited, Json, Pattern};
         let given: [(&str, bool, &[FormatName]); 8] = [

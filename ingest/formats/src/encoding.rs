@@ -83,9 +83,9 @@ impl Encoding {
         let Some(prolog) = head.trim_ascii_start().strip_prefix(b"<?xml") else {
             return Some((Encoding::Utf8, 0)).filter(|_| at_end || head.trim_ascii_start().len() >= 5);
         };
-        match memchr::memmem::find(prolog, b"?>") {
+        match memchr::memmem::find(&prolog[..prolog.len().min(PROLOG)], b"?>") {
             Some(end) => Some((prolog_encoding(&prolog[..end]).unwrap_or(Encoding::Utf8), 0)),
-            None if at_end || head.len() >= PROLOG => Some((Encoding::Utf8, 0)),
+            None if at_end || prolog.len() >= PROLOG => Some((Encoding::Utf8, 0)),
             None => None,
         }
     }
@@ -111,6 +111,22 @@ impl Encoding {
         }
     }
 
+    /// The bytes that [`Encoding::decode`] made this text of; none where it cannot have.
+    pub(crate) fn encode(self, text: &str) -> Option<Vec<u8>> {
+        let table = |encoding: &'static encoding_rs::Encoding| {
+            let (bytes, _, unmappable) = encoding.encode(text);
+            (!unmappable).then(|| bytes.into_owned())
+        };
+        match self {
+            Encoding::Utf8 => Some(text.as_bytes().to_vec()),
+            Encoding::Windows1252 => table(WINDOWS_1252),
+            Encoding::Latin9 => table(ISO_8859_15),
+            Encoding::Latin1 => text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect(),
+            Encoding::Utf16Le => Some(text.encode_utf16().flat_map(u16::to_le_bytes).collect()),
+            Encoding::Utf16Be => Some(text.encode_utf16().flat_map(u16::to_be_bytes).collect()),
+        }
+    }
+
     fn decode_single(self, bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
         if bytes.is_ascii()
             && let Ok(text) = std::str::from_utf8(bytes)
@@ -127,13 +143,14 @@ impl Encoding {
         })
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Encoding::Utf8 => "UTF-8",
             Encoding::Windows1252 => "windows-1252",
             Encoding::Latin1 => "ISO-8859-1",
             Encoding::Latin9 => "ISO-8859-15",
-            Encoding::Utf16Le | Encoding::Utf16Be => "UTF-16",
+            Encoding::Utf16Le => "UTF-16LE",
+            Encoding::Utf16Be => "UTF-16BE",
         }
     }
 }
@@ -242,14 +259,18 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_survives_a_one_byte_encoding() {
+    fn every_byte_survives() {
         let all: Vec<u8> = (0..=255).collect();
-        for (encoding, back) in [(Encoding::Windows1252, WINDOWS_1252), (Encoding::Latin9, ISO_8859_15)] {
+        for encoding in [Encoding::Windows1252, Encoding::Latin1, Encoding::Latin9] {
             let text = encoding.decode(&all).unwrap();
-            assert_eq!(back.encode(&text).0.as_ref(), &all[..]);
+            assert_eq!(encoding.encode(&text).as_deref(), Some(&all[..]), "{encoding:?}");
+            assert_eq!(encoding.encode("\u{1F600}"), None, "{encoding:?} has no such character");
         }
-        let text = Encoding::Latin1.decode(&all).unwrap();
-        assert_eq!(text.chars().map(|c| c as u32 as u8).collect::<Vec<_>>(), all);
+        for (_, encoding) in NAMES {
+            assert_eq!(Encoding::named(encoding.name()).unwrap(), *encoding);
+            let bytes = encoding.encode("Åsa; \"x\"\n").unwrap();
+            assert_eq!(encoding.decode(&bytes).unwrap(), "Åsa; \"x\"\n");
+        }
     }
 
     #[test]

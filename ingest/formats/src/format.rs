@@ -7,6 +7,7 @@ use crate::config::{FormatConfig, FormatName};
 use crate::encoding::{Encoding, Units};
 use crate::error::{Fault, FormatError};
 use crate::frame::{self, Framing, Look};
+use crate::opening::Opening;
 use crate::read::{dicom, fhir, rivta, table};
 use crate::shape::Shape;
 
@@ -102,6 +103,35 @@ impl Format {
         Ok(reader)
     }
 
+    /// A reader of records out of the middle of a file whose beginning is not there any more: what `opening` tells of it
+    /// is read with today's configuration. Only [`Reader::cut`] and [`Reader::parse`] from a boundary make sense then.
+    ///
+    /// # Errors
+    /// When the header row that the file had is not one that this configuration reads.
+    pub fn resume(&self, opening: &Opening) -> Result<Reader, Fault> {
+        if opening.received {
+            return Ok(self.received());
+        }
+        let written = opening.encoding();
+        let encoding = opening.under(self.inner.encoding.map(Encoding::name)).encoding();
+        let mut reader = Reader {
+            format: Arc::clone(&self.inner),
+            encoding: Some((encoding, usize::from(opening.mark))),
+            head: Vec::new(),
+            framing: self.framing(),
+            units: Units::default(),
+        };
+        if let Framing::Delimited(rows) = &mut reader.framing
+            && rows.header.is_none()
+        {
+            let unknown = || Fault::new("its header row is not known any more; name its `columns`");
+            let row = opening.header.as_deref().ok_or_else(unknown)?;
+            let row = written.encode(row).ok_or_else(unknown)?;
+            rows.resume(&encoding.decode(&row)?, &row)?;
+        }
+        Ok(reader)
+    }
+
     /// A reader of records that were received one by one, and of the spool's files, which hold such records.
     pub fn received(&self) -> Reader {
         Reader {
@@ -193,6 +223,23 @@ impl Reader {
         let xml = matches!(self.format.name, FormatName::RivtaLog | FormatName::DicomAudit);
         let guess = || Encoding::of_file(self.format.encoding, &self.head, xml, true);
         self.encoding.or_else(guess).unwrap_or((Encoding::Utf8, 0))
+    }
+
+    /// What the file's beginning said, for [`Format::resume`].
+    pub fn opening(&self) -> Opening {
+        let (encoding, mark) = self.encoding_or_guess();
+        let header = match &self.framing {
+            Framing::Delimited(rows) => rows.header.as_ref().and_then(|header| header.row()),
+            _ => None,
+        };
+        let header = header.and_then(|row| Some(encoding.decode(row).ok()?.into_owned()));
+        Opening {
+            encoding: encoding.name().to_owned(),
+            configured: mark == 0 && self.format.encoding.is_some(),
+            mark: u8::try_from(mark).unwrap_or_default(),
+            header,
+            received: matches!(self.framing, Framing::Spool),
+        }
     }
 
     /// Refuses a file that is something else, and reads its header row.

@@ -13,6 +13,9 @@ use crate::time::Times;
 /// So many records are looked at.
 const RECORDS: usize = 200;
 
+/// A line of more columns is none of a table.
+const COLUMNS: usize = 1_000;
+
 /// What columns are called in logs, most telling first; letters and digits only, lower case.
 const NAMES: &[(&str, &[&str])] = &[
     ("event_id", &["loggid", "logid", "händelseid", "eventid", "loggpostid", "postid", "guid", "uuid", "id"]),
@@ -217,7 +220,8 @@ fn delimited(text: &str, encoding: Option<&'static str>) -> Option<Guess> {
     let (header, rows) = lines.split_first()?;
     let delimiter = [';', '\t', '|', ','].into_iter().find(|delimiter| {
         let columns = cells(header, *delimiter).len();
-        columns >= 3 && rows.iter().take(20).all(|row| cells(row, *delimiter).len() == columns)
+        (3..=COLUMNS).contains(&columns)
+            && rows.iter().take(20).all(|row| cells(row, *delimiter).len() == columns)
     })?;
     let names = cells(header, delimiter);
     let mut values: Vec<(String, Vec<String>)> =
@@ -268,7 +272,12 @@ fn json(text: &str) -> Guess {
 
 fn flatten(value: &serde_json::Value, at: &str, out: &mut BTreeMap<String, Vec<String>>) {
     use serde_json::Value;
-    let mut put = |text: String| out.entry(at.to_owned()).or_default().push(text);
+    let mut put = |text: String| {
+        // A value that is no member of anything has no name.
+        if !at.is_empty() {
+            out.entry(at.to_owned()).or_default().push(text);
+        }
+    };
     match value {
         // Nobody nests a log this deep for a value that is worth a column.
         Value::Object(fields) if at.matches('/').count() < 6 => {
@@ -413,10 +422,23 @@ fn time_format(cells: &[String]) -> Option<Option<&'static str>> {
     })
 }
 
+/// A string of TOML.
+fn text(value: &str) -> String {
+    let mut written = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => written.extend(['\\', c]),
+            c if c.is_control() => written.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => written.push(c),
+        }
+    }
+    written.push('"');
+    written
+}
+
 /// The mapping as a `[[source]]` of the configuration.
 #[must_use]
 pub fn source_block(config: &FormatConfig, name: &str, path: &str) -> String {
-    let text = |value: &str| format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
     let mut block = format!("[[source]]\nname = {}\npath = [{}]\n", text(name), text(path));
     block.push_str(&format!("format = \"{}\"\n", config.format));
     for (key, value) in [
@@ -518,6 +540,17 @@ mod tests {
             fields(&guess),
             [("occurred_at", "/t"), ("subject_id", "/who/pnr"), ("user_id", "/actor/userId")]
         );
+    }
+
+    #[test]
+    fn what_it_writes_is_toml_whatever_columns_are_called() {
+        let head = r#"{"t":"2026-08-31 07:07","a\u0007\u0000\"\\\n\u0085":{"userid":"x"}}"#;
+        let guess = guess(head.as_bytes()).unwrap();
+        assert_eq!(guess.config.fields["user_id"].column, "/a\u{7}\0\"\\\n\u{85}/userid");
+        let block = source_block(&guess.config, "x", "C:\\logs\\*.json");
+        let read: toml::Value = block.parse::<toml::Table>().unwrap()["source"][0].clone();
+        assert_eq!(read.try_into::<FormatConfig>().unwrap(), guess.config, "{block}");
+        assert!(json("17 true \"x\"").config.fields.is_empty(), "a value without a name is no column");
     }
 
     #[test]

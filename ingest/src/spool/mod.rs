@@ -1,10 +1,12 @@
 //! What has no file of its own, on disk before anybody is told that it is stored: Insyn's own looks, and what others
 //! send. The tailer reads these files like any other.
 
+mod aside;
 mod inbox;
 mod own;
 mod writer;
 
+pub use aside::Aside;
 pub use inbox::{Inbox, Received, Stored};
 pub use own::{Look, OwnLog, SOURCE};
 

@@ -108,3 +108,36 @@ async fn ids_used_twice_and_clocks_that_run_ahead_are_told() {
     let none = insyn_engine::coverage::oddities(&session, "other", 0, i64::MAX / 2).await.unwrap();
     assert_eq!(none, insyn_engine::coverage::Oddities::default());
 }
+
+#[tokio::test]
+async fn holes_in_a_sources_own_numbering_are_told() {
+    let mut world = World::new(FORMAT, "read").await;
+    let row = |id: &str, day: u32| format!("{id};2026-03-{day:02} 08:00:00;U;E;Läsa;19121212-1212\n");
+    // 5 and 6 never came, nor did 9; 7 happened long before and was counted late; x is no number.
+    let ids = [
+        ("1", 2),
+        ("2", 2),
+        ("3", 2),
+        ("4", 2),
+        ("8", 2),
+        ("10", 2),
+        ("2", 2),
+        ("x", 2),
+        ("7", 1),
+        ("40", 9),
+    ];
+    let rows: String = ids.iter().map(|(id, day)| row(id, *day)).collect();
+    world.append("a.csv", &format!("Id;Tid;Vem;Enhet;Vad;Person\n{rows}"));
+    world.ingest(LATER).await;
+    let session = Session::open(&world.lake, chrono_tz::Europe::Stockholm, Scope::All).await.unwrap();
+    let day = |day: i64| {
+        (chrono::DateTime::parse_from_rfc3339("2026-03-01T23:00:00Z").unwrap().timestamp_micros())
+            + (day - 2) * 86_400_000_000
+    };
+    let missing = insyn_engine::coverage::missing(&session, "s", day(2), day(3)).await.unwrap();
+    assert_eq!((missing.count, missing.runs), (3, vec![(5, 6), (9, 9)]));
+    let all = insyn_engine::coverage::missing(&session, "s", day(1), day(10)).await.unwrap();
+    assert_eq!((all.count, all.runs[0]), (32, (11, 39)));
+    let none = insyn_engine::coverage::missing(&session, "other", day(1), day(10)).await.unwrap();
+    assert_eq!(none, insyn_engine::coverage::Missing::default());
+}

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod again;
 mod coverage;
+mod exports;
 mod model;
+mod peers;
 mod rotation;
+mod sheets;
 mod world;

@@ -1,4 +1,4 @@
-//! What log files go through, one thing at a time. Cases named for a bug of another tailer are told in a line.
+//! What log files go through, one thing at a time.
 
 use std::collections::BTreeMap;
 
@@ -26,25 +26,6 @@ async fn a_renamed_file_goes_on_and_its_successor_begins() {
     world.ingest(JUST_NOW).await;
     assert_eq!(world.events().await, once(&["1", "2", "3", "4"]));
     assert_eq!(world.files().await, 2);
-}
-
-/// Vector 23076, 22954: a file that is packed while it is partly read is read again, or its rest is lost.
-#[tokio::test]
-async fn a_partly_read_file_that_turns_up_packed_goes_on() {
-    for ending in ["gz", "zst", "xz"] {
-        let mut world = World::new(JSON, "read").await;
-        world.append("a", &json("1"));
-        world.ingest(JUST_NOW).await;
-        world.append("a", &json("2"));
-        let (path, bytes) = packed(&world.path("a"), ending);
-        std::fs::write(path, bytes).unwrap();
-        world.remove("a");
-        world.restart();
-        world.ingest(JUST_NOW).await;
-        world.ingest(LATER).await;
-        assert_eq!(world.events().await, once(&["1", "2"]), "{ending}");
-        assert_eq!((world.files().await, world.gaps().await), (1, 0));
-    }
 }
 
 #[tokio::test]
@@ -100,7 +81,6 @@ async fn a_packed_file_that_stays_cut_short_is_a_gap() {
     assert!(world.events().await.len() > 100, "what is whole is kept");
 }
 
-/// Fluent Bit 11265: after copy-and-truncate the copy is read as a new file.
 #[tokio::test]
 async fn copy_and_truncate_doubles_nothing() {
     for look_between in [false, true] {
@@ -127,7 +107,6 @@ async fn copy_and_truncate_doubles_nothing() {
     }
 }
 
-/// Loki 14462, beats 51417: a file that is cut short and written anew to the same length is taken for the old one.
 #[tokio::test]
 async fn a_file_rewritten_in_place_to_the_same_length_is_a_new_one() {
     let mut world = World::new(JSON, "read").await;
@@ -140,7 +119,6 @@ async fn a_file_rewritten_in_place_to_the_same_length_is_a_new_one() {
     assert_eq!(world.files().await, 2);
 }
 
-/// Alloy 3193, beats 45300: two rotations while nobody looks.
 #[tokio::test]
 async fn two_rotations_while_down_lose_nothing() {
     let mut world = World::new(DELIMITED, "read").await;
@@ -157,7 +135,6 @@ async fn two_rotations_while_down_lose_nothing() {
     assert_eq!(world.events().await, once(&["1", "2", "3", "4"]));
 }
 
-/// Vector 22288: files with equal headers are taken for one.
 #[tokio::test]
 async fn files_with_equal_headers_are_told_apart() {
     let mut world = World::new(DELIMITED, "skip").await;
@@ -172,7 +149,6 @@ async fn files_with_equal_headers_are_told_apart() {
     assert_eq!(world.events().await, once(&["a", "b", "c"]));
 }
 
-/// Wazuh 55 drops identical lines on purpose. They are evidence.
 #[tokio::test]
 async fn identical_lines_and_a_number_used_again_are_kept() {
     let mut world = World::new(JSON, "read").await;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::once::SourceReport;
 use crate::reader::{SourceReader, Turn};
-use crate::{Ingest, SourceConfig};
+use crate::{Ingest, IngestError, SourceConfig};
 
 /// Records of one line each: which is what tells them apart here.
 pub const JSON: &str = "format = \"json\"\n[fields]\nevent_id = \"/id\"\noccurred_at = \"/at\"\n";
@@ -51,6 +51,24 @@ impl World {
         }
     }
 
+    /// Other settings, as after an edit of the configuration and a restart.
+    pub fn configure(&mut self, format: &str) {
+        let source = format!("name = \"s\"\npath = [\"logs/*\"]\n{format}");
+        self.source = toml::from_str(&source).unwrap();
+        self.restart();
+    }
+
+    pub fn installation(&self) -> Ingest {
+        Ingest::open(
+            self.lake.clone(),
+            &self.organisation,
+            std::slice::from_ref(&self.source),
+            self.folder.path(),
+            &self.folder.path().join("spool"),
+        )
+        .unwrap()
+    }
+
     pub fn source(&self) -> &SourceConfig {
         &self.source
     }
@@ -77,25 +95,36 @@ impl World {
         self.reader = None;
     }
 
+    /// A few batches, as the program that follows the source gives each its turn.
+    pub async fn turns(&mut self, turns: usize) -> SourceReport {
+        self.drain(LATER, turns).await
+    }
+
     /// Reads what there is now and commits it, as the program that follows the source would.
     pub async fn ingest(&mut self, settles: Duration) -> SourceReport {
-        let ingest = Ingest::open(
-            self.lake.clone(),
-            &self.organisation,
-            std::slice::from_ref(&self.source),
-            self.folder.path(),
-            &self.folder.path().join("spool"),
-        )
-        .unwrap();
+        self.drain(settles, usize::MAX).await
+    }
+
+    async fn drain(&mut self, settles: Duration, turns: usize) -> SourceReport {
+        let ingest = self.installation();
         let reader = match self.reader.take() {
             Some(reader) => reader,
             None => ingest.reader(&self.source).await.unwrap(),
         };
         let mut report = SourceReport::default();
         let (reader, _) =
-            ingest.drain(reader.settling(settles), usize::MAX, &mut report, &mut |_| {}).await.unwrap();
+            ingest.drain(reader.settling(settles), turns, &mut report, &mut |_| {}).await.unwrap();
         self.reader = Some(reader);
         report
+    }
+
+    /// Tries to read while less than is asked for is free on the lake's disk; whether it was refused.
+    pub async fn without_room(&mut self) -> bool {
+        let ingest = self.installation().keeping_free(u64::MAX);
+        let reader = ingest.reader(&self.source).await.unwrap();
+        let mut report = SourceReport::default();
+        let read = ingest.drain(reader.settling(LATER), usize::MAX, &mut report, &mut |_| {}).await;
+        matches!(read, Err(IngestError::LowDisk(_)))
     }
 
     /// One turn that is read and never committed, as before a crash.
@@ -125,6 +154,11 @@ impl World {
     /// How often each piece lies in quarantine.
     pub async fn quarantine(&self) -> BTreeMap<String, usize> {
         counted(&self.sql("SELECT CAST(bytes AS VARCHAR) FROM quarantine").await)
+    }
+
+    /// How often each text lies in the first column.
+    pub async fn counted(&self, query: &str) -> BTreeMap<String, usize> {
+        counted(&self.sql(query).await)
     }
 
     pub async fn gaps(&self) -> usize {

@@ -226,7 +226,7 @@ async fn a_table_that_is_too_old_judges_nothing() {
 async fn an_empty_lake_is_not_zero_findings() {
     let (record, findings) = run(&Pack::builtin().unwrap(), &source(&[], &[]), Window::default()).await;
     assert!(findings.is_empty());
-    assert_eq!(record.rules.len(), 8);
+    assert_eq!(record.rules.len(), 9);
     assert!(record.rules.iter().all(|r| r.state == RuleState::NotEvaluated && r.why.is_some()));
 }
 
@@ -418,14 +418,7 @@ async fn a_run_over_a_real_lake_stores_what_it_finds() {
         access(2, start, "U2", Some("A"), "P1"),
         access(3, start + DAY, "U2", Some("B"), "P1"),
     ];
-    let commit = SourceCommit {
-        source: "journal".into(),
-        sequence: 1,
-        events,
-        quarantine: Vec::new(),
-        gaps: Vec::new(),
-        state: String::new(),
-    };
+    let commit = SourceCommit { source: "journal".into(), sequence: 1, events, ..SourceCommit::default() };
     lake.commit(commit).await.unwrap();
     let context = dir.path().join("context");
     std::fs::create_dir(&context).unwrap();
@@ -486,9 +479,7 @@ impl Clinic {
             source: "journal".into(),
             sequence: 1,
             events: vec![access(1, start, "U1", Some("A"), "P1"), access(2, start, "U1", Some("A"), "P2")],
-            quarantine: Vec::new(),
-            gaps: Vec::new(),
-            state: String::new(),
+            ..SourceCommit::default()
         };
         lake.commit(commit).await.unwrap();
         std::fs::create_dir(dir.path().join("context")).unwrap();

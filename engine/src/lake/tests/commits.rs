@@ -163,6 +163,8 @@ async fn progress_survives_checkpoint_and_a_cleaned_log() {
             let mut given = batch(source, sequence, sequence * 10..sequence * 10 + 4);
             given.quarantine = vec![quarantined(source, sequence)];
             given.gaps = vec![gap(source, sequence)];
+            given.exports = vec![export_day(source, sequence)];
+            given.lacking = vec![lacking(source, sequence)];
             oracle.add(&given);
             lake.commit(given).await.unwrap();
         }
@@ -245,8 +247,8 @@ async fn the_side_rows_of_a_refused_batch_are_taken_back() {
     let mut late = batch("a", 1, 0..3);
     late.quarantine = vec![quarantined("a", 6)];
     late.gaps = vec![gap("a", 7)];
-    let logs = lake.inner.logs();
-    let started = commit::start(&logs, "late", late).await.unwrap();
+    let logs = &lake.inner.tables;
+    let started = commit::start(logs, "late", late).await.unwrap();
 
     // The other one goes on by two batches before this one gets any further.
     let mut oracle = Oracle::default();
@@ -256,10 +258,10 @@ async fn the_side_rows_of_a_refused_batch_are_taken_back() {
         oracle.add(&given);
         other.commit(given).await.unwrap();
     }
-    let error = commit::finish(&logs, started).await.unwrap_err();
+    let error = commit::finish(logs, started).await.unwrap_err();
     assert!(matches!(error, LakeError::SequenceTaken { counted: 2, .. }), "{error}");
     assert_same(&lake, &oracle).await;
-    assert_eq!(lake.inner.gaps.current().await.unwrap().files.len(), 0);
+    assert_eq!(lake.inner.tables.of(Table::Gaps).current().await.unwrap().files.len(), 0);
     let folder = folder.path().join("lake/access_events/year=2026");
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2, "its data file is gone too");
 }
@@ -279,7 +281,7 @@ async fn a_batch_whose_files_cannot_be_put_leaves_nothing_behind() {
         assert!(error.contains("year=2026"), "{error}");
         assert_same(&lake, &Oracle::default()).await;
         assert_eq!(std::fs::read_dir(events.join("year=2025")).unwrap().count(), 0);
-        assert_eq!(lake.inner.quarantine.current().await.unwrap().files.len(), 0);
+        assert_eq!(lake.inner.tables.of(Table::Quarantine).current().await.unwrap().files.len(), 0);
     }
     std::fs::remove_file(events.join("year=2026")).unwrap();
     let mut oracle = Oracle::default();

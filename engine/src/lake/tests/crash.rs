@@ -11,6 +11,8 @@ fn full_batch(sequence: i64) -> SourceCommit {
     batch.events[0].occurred_at -= YEAR;
     batch.quarantine = vec![quarantined("a", sequence * 10 + 7), quarantined("a", sequence * 10 + 8)];
     batch.gaps = vec![gap("a", sequence * 10 + 9)];
+    batch.exports = vec![export_day("a", sequence)];
+    batch.lacking = vec![lacking("a", sequence)];
     batch
 }
 
@@ -77,7 +79,7 @@ async fn killed_at_any_step_a_batch_counts_once_after_it_is_given_again() {
 
 /// What never counted is gone from the side tables, so that other Delta readers do not see it either.
 async fn assert_no_dead_rows(folder: &FsPath, lake: &Lake, oracle: &Oracle) {
-    let state = lake.inner.quarantine.current().await.unwrap();
+    let state = lake.inner.tables.of(Table::Quarantine).current().await.unwrap();
     let live: u64 = state.files.iter().map(|file| file.rows).sum();
     assert_eq!(live, oracle.quarantine.len() as u64, "{}", folder.display());
 }

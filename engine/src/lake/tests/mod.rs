@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod amend;
 mod commits;
 mod compact;
 mod crash;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path as FsPath;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
 use insyn_event::{AccessEvent, EventBatch};
 use object_store::ObjectStoreExt;
@@ -64,6 +65,27 @@ pub(super) fn gap(source: &str, n: i64) -> Gap {
         from_offset: n * 100,
         to_offset: (n % 2 == 0).then_some(n * 100 + 50),
         reason: "the file was cut".into(),
+        noticed_at: JULY_2026,
+    }
+}
+
+pub(super) fn export_day(source: &str, n: i64) -> ExportDay {
+    ExportDay {
+        source: source.into(),
+        file_id: "f1".into(),
+        day: format!("day {n}"),
+        rows: n,
+        ..ExportDay::default()
+    }
+}
+
+pub(super) fn lacking(source: &str, n: i64) -> Lacking {
+    Lacking {
+        source: source.into(),
+        file_id: "f1".into(),
+        export_file_id: "f2".into(),
+        file_offset: n * 100,
+        occurred_at: JULY_2026,
         noticed_at: JULY_2026,
     }
 }
@@ -135,31 +157,82 @@ pub(super) struct Oracle {
     pub events: Vec<AccessEvent>,
     pub quarantine: Vec<(Quarantined, i64)>,
     pub gaps: Vec<(Gap, i64)>,
+    /// Rows of `exports` and `lacking`: source, batch, and the number in each.
+    pub exports: Vec<(String, i64, i64)>,
+    pub lacking: Vec<(String, i64, i64)>,
     pub progress: BTreeMap<String, (i64, String)>,
+    /// What is settled, by table, source and place.
+    pub settled: BTreeMap<(&'static str, String, i64), &'static str>,
+    puts: BTreeMap<String, i64>,
 }
 
 impl Oracle {
     pub(super) fn add(&mut self, batch: &SourceCommit) {
-        let known = self.ordinals.iter().position(|s| *s == batch.source);
+        self.number(&batch.source, batch.sequence, &batch.events);
+        self.quarantine.extend(batch.quarantine.iter().map(|row| (row.clone(), batch.sequence)));
+        self.gaps.extend(batch.gaps.iter().map(|row| (row.clone(), batch.sequence)));
+        let place = |n: i64| (batch.source.clone(), n, batch.sequence);
+        self.exports.extend(batch.exports.iter().map(|row| place(row.rows)));
+        self.lacking.extend(batch.lacking.iter().map(|row| place(row.file_offset)));
+        self.progress.insert(batch.source.clone(), (batch.sequence, batch.state.clone()));
+    }
+
+    fn number(&mut self, name: &str, sequence: i64, events: &[AccessEvent]) {
+        let known = self.ordinals.iter().position(|s| s == name);
         let ordinal = known.unwrap_or_else(|| {
-            self.ordinals.push(batch.source.clone());
+            self.ordinals.push(name.to_owned());
             self.ordinals.len() - 1
         }) as i64
             + 1;
         let mut next: BTreeMap<String, i32> = BTreeMap::new();
-        for event in &batch.events {
+        for event in events {
             let mut event = event.clone();
             event.year =
                 chrono::DateTime::from_timestamp_micros(event.occurred_at).unwrap().format("%Y").to_string();
             let seq = next.entry(event.year.clone()).or_default();
             event.seq = *seq;
             *seq += 1;
-            event.segment = (ordinal << 46) + (batch.sequence << 14) + event.year.parse::<i64>().unwrap();
+            event.segment = (ordinal << 46) + (sequence << 14) + event.year.parse::<i64>().unwrap();
             self.events.push(event);
         }
-        self.quarantine.extend(batch.quarantine.iter().map(|row| (row.clone(), batch.sequence)));
-        self.gaps.extend(batch.gaps.iter().map(|row| (row.clone(), batch.sequence)));
-        self.progress.insert(batch.source.clone(), (batch.sequence, batch.state.clone()));
+    }
+
+    /// The same amendment as the lake is given, done the slow way.
+    pub(super) fn amend(&mut self, source: &str, events: &[AccessEvent], changes: &Changes) {
+        if let Some(window) = changes.replaces {
+            self.events.retain(|row| row.source != source || !window.holds(row.occurred_at));
+        }
+        let puts = self.puts.entry(source.to_owned()).or_default();
+        *puts += i64::from(!events.is_empty());
+        let sequence = *puts;
+        self.number(&format!("{source}:again"), sequence, events);
+        let counted = self.progress[source].0;
+        for (table, states) in [("quarantine", &changes.quarantine_states), ("gaps", &changes.gap_states)] {
+            for ((_, place), state) in states {
+                let there = match table {
+                    "gaps" => self.gaps.iter().any(|(r, _)| r.source == source && r.from_offset == *place),
+                    _ => self.quarantine.iter().any(|(r, _)| r.source == source && r.file_offset == *place),
+                };
+                let entry = self.settled.entry((table, source.to_owned(), *place));
+                if there {
+                    let state = state.as_str();
+                    entry
+                        .and_modify(|s| {
+                            if *s != "mended" {
+                                *s = state
+                            }
+                        })
+                        .or_insert(state);
+                }
+            }
+        }
+        self.quarantine.extend(changes.quarantine.iter().map(|row| (row.clone(), counted)));
+    }
+
+    /// The states of a side table's rows, in their order.
+    fn states(&self, table: &'static str, places: &[(String, i64)]) -> Vec<&str> {
+        let state = |(source, place): &(String, i64)| self.settled.get(&(table, source.clone(), *place));
+        places.iter().map(|place| state(place).copied().unwrap_or("open")).collect()
     }
 
     #[track_caller]
@@ -179,6 +252,8 @@ pub(super) async fn assert_same(lake: &Lake, oracle: &Oracle) {
     let mut expected = oracle.quarantine.clone();
     expected.sort_by_key(|(row, sequence)| (row.source.clone(), *sequence, row.file_offset));
     assert_eq!(side_rows(&found, "file_offset"), side_of(&expected, |r| (&r.source, r.file_offset)));
+    let places: Vec<_> = expected.iter().map(|(r, _)| (r.source.clone(), r.file_offset)).collect();
+    assert_eq!(states(&found), oracle.states("quarantine", &places));
     let bytes = found.column_by_name("bytes").unwrap();
     let bytes = bytes.as_any().downcast_ref::<arrow::array::BinaryArray>().unwrap();
     assert!(bytes.iter().zip(&expected).all(|(found, (row, _))| found == Some(&row.bytes)));
@@ -187,6 +262,16 @@ pub(super) async fn assert_same(lake: &Lake, oracle: &Oracle) {
     let mut expected = oracle.gaps.clone();
     expected.sort_by_key(|(row, sequence)| (row.source.clone(), *sequence, row.from_offset));
     assert_eq!(side_rows(&found, "from_offset"), side_of(&expected, |r| (&r.source, r.from_offset)));
+    let places: Vec<_> = expected.iter().map(|(r, _)| (r.source.clone(), r.from_offset)).collect();
+    assert_eq!(states(&found), oracle.states("gaps", &places));
+
+    for (table, column, expected) in
+        [(Table::Exports, "rows", &oracle.exports), (Table::Lacking, "file_offset", &oracle.lacking)]
+    {
+        let mut expected = expected.clone();
+        expected.sort();
+        assert_eq!(side_rows(&rows(lake, table, &["source", column, "sequence"]).await, column), expected);
+    }
 
     for (source, (sequence, state)) in &oracle.progress {
         let progress = lake.progress(source).await.unwrap();
@@ -198,6 +283,12 @@ pub(super) async fn assert_same(lake: &Lake, oracle: &Oracle) {
             count(oracle.quarantine.iter().filter(|(r, _)| r.source == *source).count())
         );
         assert_eq!(progress.gaps, count(oracle.gaps.iter().filter(|(r, _)| r.source == *source).count()));
+        let open = |table: &str, all: u64| {
+            let settled = oracle.settled.keys().filter(|(of, name, _)| *of == table && name == source);
+            all - count(settled.count())
+        };
+        assert_eq!(progress.quarantine_open, open("quarantine", progress.quarantined));
+        assert_eq!(progress.gaps_open, open("gaps", progress.gaps));
         let last = oracle.events.iter().filter(|e| e.source == *source).map(|e| e.occurred_at).max();
         assert_eq!(progress.last_event, last);
     }
@@ -225,4 +316,10 @@ fn side_of<T>(rows: &[(T, i64)], key: impl Fn(&T) -> (&String, i64)) -> Vec<(Str
         (source.clone(), offset, *sequence)
     };
     rows.iter().map(row).collect()
+}
+
+/// The states of a side table's rows; null, in files that are older than the column, is open.
+fn states(batch: &RecordBatch) -> Vec<&str> {
+    let states = batch.column_by_name("state").unwrap().as_string::<i32>();
+    states.iter().map(|state| state.unwrap_or("open")).collect()
 }

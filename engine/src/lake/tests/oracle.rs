@@ -19,6 +19,13 @@ enum Action {
         source: usize,
         quarantine: u8,
     },
+    /// Rows of a period are replaced, and items of the side tables settled.
+    Amend {
+        source: usize,
+        from: i64,
+        rows: u8,
+        whole: bool,
+    },
     OutOfTurn {
         source: usize,
     },
@@ -32,6 +39,8 @@ fn action() -> impl Strategy<Value = Action> {
             |(source, events, years, quarantine, gaps)| Action::Commit { source, events, years, quarantine, gaps }
         ),
         2 => (0..3_usize, 1..4_u8).prop_map(|(source, quarantine)| Action::HalfDone { source, quarantine }),
+        3 => (0..3_usize, 0..100_i64, 0..9_u8, any::<bool>())
+            .prop_map(|(source, from, rows, whole)| Action::Amend { source, from, rows, whole }),
         1 => (0..3_usize).prop_map(|source| Action::OutOfTurn { source }),
         1 => Just(Action::Reopen),
         1 => Just(Action::Checkpoint),
@@ -60,18 +69,36 @@ async fn run(actions: &[Action]) {
                 next += i64::from(quarantine);
                 given.gaps = (next..next + i64::from(gaps)).map(|n| gap(source, n)).collect();
                 next += i64::from(gaps);
+                given.exports = (0..i64::from(gaps)).map(|n| export_day(source, next + n)).collect();
+                given.lacking = (0..i64::from(quarantine)).map(|n| lacking(source, next + n)).collect();
                 oracle.add(&given);
                 lake.commit(given).await.unwrap();
             }
             Action::HalfDone { source, quarantine } => {
                 let source = SOURCES[source];
-                let known = lake.inner.events.current().await.unwrap();
+                let known = lake.inner.events().current().await.unwrap();
                 let sequence = lake.progress(source).await.unwrap().sequence + 1;
                 let rows: Vec<_> =
                     (next..next + i64::from(quarantine)).map(|n| quarantined(source, n)).collect();
                 let encoded = encode::quarantine(&rows, sequence).unwrap();
-                let side = &lake.inner.quarantine;
+                let side = lake.inner.tables.of(Table::Quarantine);
                 commit::commit_side(side, &known, source, sequence, Some(encoded)).await.unwrap();
+            }
+            Action::Amend { source, from, rows, whole } => {
+                let source = SOURCES[source];
+                let Ok(mut amendment) = lake.amend(source).await else {
+                    assert!(!oracle.progress.contains_key(source));
+                    continue;
+                };
+                let mut events: Vec<_> = (next..next + i64::from(rows)).map(|n| event(source, n)).collect();
+                events.iter_mut().step_by(2).for_each(|event| event.occurred_at -= YEAR);
+                next += i64::from(rows) + 1;
+                if !events.is_empty() {
+                    amendment.put(events.clone()).await.unwrap();
+                }
+                let changes = amend::some_changes(source, from, next, whole);
+                oracle.amend(source, &events, &changes);
+                amendment.commit(changes).await.unwrap();
             }
             Action::OutOfTurn { source } => {
                 let source = SOURCES[source];

@@ -2,15 +2,24 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::lines::{blank_lines, line_end, trim};
-use super::{Look, skip_or_bad, skip_or_more};
+use super::{Look, bad_line, skip_or_bad, skip_or_more};
 use crate::error::Fault;
 use crate::format::Cut;
+use crate::limits;
 use crate::nearest;
 
 const NOT_CLOSED: &str = "a quoted field is not closed before the next row";
 
+const HEADER_NOT_CLOSED: &str = "the header row has a quoted field that is not closed";
+const NO_HEADER: &str = "no header row ends within the first 32000 characters";
+const UNREAD: &str = "the header row could not be read";
+
 /// A quoted field that has run over the line's end and is longer than this was never meant to be one.
 const LONGEST_QUOTED: usize = 64 * 1024;
+
+/// The header row ends within so many characters, so that whoever opens a file in its midst sees it: see
+/// [`crate::Format::open`].
+const LONGEST_HEAD: usize = 32_000;
 
 /// How fields are parted.
 #[derive(Debug, Clone, Copy)]
@@ -55,34 +64,61 @@ impl Header {
     }
 }
 
+impl Header {
+    /// The row's own bytes; none where the columns were configured.
+    pub(crate) fn row(&self) -> Option<&[u8]> {
+        Some(self.row.as_slice()).filter(|row| !row.is_empty())
+    }
+}
+
 impl Rows {
+    /// Takes a header row from before: nothing of it lies in what is read.
+    pub(crate) fn resume(&mut self, text: &str, row: &[u8]) -> Result<(), Fault> {
+        let header = Header::of(&self.names(text)?, &self.wanted, 0, row.to_vec());
+        header.places.as_ref().map_err(Fault::clone)?;
+        self.header = Some(header);
+        Ok(())
+    }
+
+    fn names(&self, row: &str) -> Result<Vec<String>, Fault> {
+        Ok(self.split.fields(row)?.iter().map(|name| name.trim().to_string()).collect())
+    }
+
     /// Reads the header row, if it is whole. `look` lies at the file's beginning.
     pub(crate) fn learn(&mut self, look: Look<'_>) -> Result<(), Fault> {
         if self.header.is_some() || look.offset > 0 {
             return Ok(());
         }
+        let whole = look.view.len() <= LONGEST_HEAD;
+        let view = &look.view[..look.view.len().min(LONGEST_HEAD)];
+        let at_end = look.at_end && whole;
+        let open = if whole { Ok(()) } else { Err(Fault::new(NO_HEADER)) };
         let mut at = 0;
         for _ in 0..self.skip_lines {
-            match line_end(look.view, at, false) {
+            match line_end(view, at, false) {
                 Some(end) => at = end + 1,
-                None => return Ok(()),
+                None => return open,
             }
         }
         loop {
-            at += blank_lines(&look.view[at..], look.at_end);
-            let RowEnd::At(end) = self.row_end(look.view, at, look.at_end) else { return Ok(()) };
-            if at == look.view.len() {
-                return Ok(());
+            at += blank_lines(&view[at..], at_end);
+            let end = match self.row_end(view, at, at_end) {
+                RowEnd::At(end) => end,
+                RowEnd::Open => return open,
+                RowEnd::Broken(_) => return Err(Fault::new(HEADER_NOT_CLOSED)),
+            };
+            if at == view.len() {
+                return open;
             }
-            let kept = trim(look.view, at, end);
+            let kept = trim(view, at, end);
             let text = look.text(at, kept)?;
-            let after = (end + 1).min(look.view.len());
+            let after = (end + 1).min(view.len());
             // What Excel writes to say how fields are parted.
             if text.len() == 5 && text.to_ascii_lowercase().starts_with("sep=") {
                 at = after;
                 continue;
             }
-            let names: Vec<String> = self.split.fields(&text)?.iter().map(|n| n.trim().to_string()).collect();
+            let names = self.names(&text)?;
             let width = look.encoding.width();
             let row = look.raw[at * width..kept * width].to_vec();
             self.header = Some(Header::of(&names, &self.wanted, after as u64, row));
@@ -93,12 +129,18 @@ impl Rows {
     pub(crate) fn cut(&mut self, look: Look<'_>) -> Cut {
         if let Err(fault) = self.learn(look) {
             let len = line_end(look.view, 0, true).map_or(look.view.len(), |e| (e + 1).min(look.view.len()));
-            let unread = Header { columns: 0, places: Err(fault.clone()), end: 0, row: Vec::new() };
-            self.header = Some(unread);
             return Cut::Bad { len, fault };
         }
         let Some(header) = &self.header else {
-            return if look.at_end { Cut::Skip { len: look.view.len() } } else { Cut::More };
+            return match look.offset {
+                0 if look.at_end => Cut::Skip { len: look.view.len() },
+                0 => Cut::More,
+                // It lay before, and could not be read.
+                _ => match blank_lines(look.view, look.at_end) {
+                    0 => bad_line(look.view, None, look.at_end, UNREAD),
+                    blank => Cut::Skip { len: blank },
+                },
+            };
         };
         if look.offset < header.end {
             let len = (header.end - look.offset).min(look.view.len() as u64);
@@ -196,6 +238,7 @@ impl Split {
         let bytes = row.as_bytes();
         let mut at = 0;
         loop {
+            limits::at_most(limits::FIELDS, fields.len(), "fields")?;
             let quoted = self.quote.filter(|q| bytes.get(at) == Some(q));
             let end = match quoted {
                 Some(quote) => {

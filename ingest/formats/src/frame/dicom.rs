@@ -18,7 +18,7 @@ pub(crate) fn cut(view: &[u8], at_end: bool) -> Cut {
         if at > 0 && at < view.len() {
             return Cut::Skip { len: at };
         }
-        return xml::cut_elements(view, at_end, is_message);
+        return xml::cut_elements(view, at_end, &MESSAGE);
     }
     match message(view, at, at_end) {
         Frame::Message { open, name, end, empty } => {
@@ -38,8 +38,22 @@ pub(crate) fn cut(view: &[u8], at_end: bool) -> Cut {
     }
 }
 
-pub(crate) fn is_message(name: &[u8]) -> bool {
+const MESSAGE: xml::Names = xml::Names { is_record: is_message, is_part };
+
+fn is_message(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"AuditMessage")
+}
+
+fn is_part(name: &[u8]) -> bool {
+    const PARTS: &[&[u8]] = &[
+        b"EventIdentification",
+        b"EventID",
+        b"EventTypeCode",
+        b"PurposeOfUse",
+        b"ActiveParticipant",
+        b"RoleIDCode",
+    ];
+    PARTS.contains(&name) || name.starts_with(b"AuditSource") || name.starts_with(b"ParticipantObject")
 }
 
 /// Length of blanks, byte order mark and octet count that stand first. None while that cannot be told.

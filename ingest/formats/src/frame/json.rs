@@ -34,9 +34,14 @@ const ENTRY: &[&[u8]] = &[b"fullUrl", b"resource", b"request", b"response", b"se
 const ENDS_INSIDE: &str = "the file ends inside a record";
 const NO_JSON: &str = "neither a JSON object nor what may stand around one";
 const BROKEN: &str = "the JSON object is broken off or lacks a comma";
+const TOO_DEEP: &str = "the JSON object is nested too deep";
+
+/// No reader of JSON goes deeper. It also bounds how often the same bytes are looked at.
+const DEEPEST: usize = 128;
 
 /// Cuts the next object. With `bundles`, an object that is a FHIR Bundle is opened and its entries' resources are cut.
-pub(crate) fn cut(view: &[u8], at_end: bool, bundles: bool) -> Cut {
+/// `first`: nothing stands before `view`.
+pub(crate) fn cut(view: &[u8], first: bool, at_end: bool, bundles: bool) -> Cut {
     let mut at = 0;
     loop {
         at += view[at..].iter().take_while(|b| is_between(**b)).count();
@@ -48,7 +53,8 @@ pub(crate) fn cut(view: &[u8], at_end: bool, bundles: bool) -> Cut {
                 None if at_end => return skip_or_bad(at, view.len(), ENDS_INSIDE),
                 None => return skip_or_more(at),
             },
-            b'"' if bundles => match envelope_key(view, at) {
+            // Before the first brace there is no envelope: the file begins inside a record.
+            b'"' if bundles && !(first && at == 0) => match envelope_key(view, at) {
                 Member::After(next) => at = next,
                 Member::Unknown if at > 0 => return Cut::Skip { len: at },
                 Member::Unknown => return bad_line(view, None, at_end, NO_JSON),
@@ -76,7 +82,11 @@ fn object(view: &[u8], at: usize, at_end: bool) -> Cut {
         End::Open if !at_end => skip_or_more(at),
         end if at > 0 && !matches!(end, End::Open) => Cut::Skip { len: at },
         end => {
-            let what = if end == End::Open { ENDS_INSIDE } else { BROKEN };
+            let what = match end {
+                End::Open => ENDS_INSIDE,
+                End::TooDeep => TOO_DEEP,
+                _ => BROKEN,
+            };
             match resume(view, at, opening) {
                 Some(next) => skip_or_bad(at, next - at, what),
                 None if at_end => skip_or_bad(at, view.len() - at, what),
@@ -90,9 +100,10 @@ fn object(view: &[u8], at: usize, at_end: bool) -> Cut {
 /// the same key.
 fn resume(view: &[u8], at: usize, opening: Option<&[u8]>) -> Option<usize> {
     let rest = &view[at + 1..];
-    let line = memmem::find(rest, b"\n{").map(|i| at + i + 2);
-    let same = opening.and_then(|o| memmem::find(rest, o)).map(|i| at + i + 1);
-    line.into_iter().chain(same).min()
+    let line = memmem::find(rest, b"\n{").map(|i| i + 1);
+    let before = &rest[..line.unwrap_or(rest.len())];
+    let same = opening.and_then(|opening| memmem::find(before, opening));
+    same.or(line).map(|i| at + 1 + i)
 }
 
 /// What may stand between records.
@@ -117,7 +128,7 @@ fn kind(view: &[u8], at: usize) -> Option<Kind> {
         let end = match string_end(view, at) {
             End::At(end) => end,
             End::Open => return None,
-            End::Broken(_) => return Some(Kind::Record),
+            _ => return Some(Kind::Record),
         };
         let key = &view[at + 1..end - 1];
         at = end + view[end..].iter().take_while(|b| b.is_ascii_whitespace() || **b == b':').count();
@@ -136,7 +147,7 @@ fn kind(view: &[u8], at: usize) -> Option<Kind> {
                 match value_end(view, at) {
                     End::At(end) => at = end,
                     End::Open => return None,
-                    End::Broken(_) => return Some(Kind::Record),
+                    _ => return Some(Kind::Record),
                 }
             }
             _ => return Some(Kind::Record),
@@ -158,7 +169,7 @@ fn envelope_key(view: &[u8], at: usize) -> Member {
     let end = match string_end(view, at) {
         End::At(end) => end,
         End::Open => return Member::Open,
-        End::Broken(_) => return Member::Unknown,
+        _ => return Member::Unknown,
     };
     let key = &view[at + 1..end - 1];
     let colon = end + view[end..].iter().take_while(|b| b.is_ascii_whitespace()).count();
@@ -170,13 +181,23 @@ fn envelope_key(view: &[u8], at: usize) -> Member {
     let Some(first) = view.get(value) else { return Member::Open };
     match (key, first) {
         (b"resource", b'{') | (b"entry", b'[') => Member::After(value),
+        // An event has a type too, but no code.
+        (b"type", b'{' | b'[') => Member::Unknown,
         (key, _) if ENVELOPE.contains(&key) => match value_end(view, value) {
+            End::At(end) if *first != b'"' && key != b"request" && has_event(&view[value..end]) => {
+                Member::Unknown
+            }
             End::At(end) => Member::After(end),
             End::Open => Member::Open,
-            End::Broken(_) => Member::Unknown,
+            _ => Member::Unknown,
         },
         _ => Member::Unknown,
     }
+}
+
+/// Whether an event may be hidden in there.
+fn has_event(value: &[u8]) -> bool {
+    memmem::find(value, b"\"AuditEvent\"").is_some()
 }
 
 fn value_end(view: &[u8], at: usize) -> End {
@@ -225,6 +246,7 @@ enum End {
     Open,
     /// What stands here cannot stand here.
     Broken(usize),
+    TooDeep,
 }
 
 /// Follows braces, strings and commas from the brace at `at` to its partner.
@@ -251,6 +273,9 @@ fn end_of(view: &[u8], at: usize, opening: Option<&[u8]>, at_end: bool) -> End {
                     return End::Broken(i);
                 }
                 depth += 1;
+                if depth > DEEPEST {
+                    return End::TooDeep;
+                }
             }
             b'}' | b']' => {
                 depth -= 1;

@@ -59,8 +59,8 @@ impl<'a> Look<'a> {
 impl Framing {
     pub(crate) fn cut(&mut self, look: Look<'_>) -> Cut {
         match self {
-            Framing::Fhir => json::cut(look.view, look.at_end, true),
-            Framing::Json => json::cut(look.view, look.at_end, false),
+            Framing::Fhir => json::cut(look.view, look.offset == 0, look.at_end, true),
+            Framing::Json => json::cut(look.view, look.offset == 0, look.at_end, false),
             Framing::Rivta => xml::cut(look.view, look.at_end),
             Framing::Dicom => dicom::cut(look.view, look.at_end),
             Framing::Delimited(rows) => rows.cut(look),

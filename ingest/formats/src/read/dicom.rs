@@ -19,6 +19,7 @@ use quick_xml::events::{BytesStart, Event};
 use super::xml::{self, attribute};
 use crate::columns::{fill_named, some};
 use crate::error::Fault;
+use crate::limits;
 use crate::shape::Shape;
 
 /// EventIDs of PS3.16 CID 400: code, meaning, and the action where the message does not tell it.
@@ -42,6 +43,9 @@ const EVENTS: &[(&str, &str, &str)] = &[
 
 /// Roles that programs have: application, launcher, destination, source, and their media.
 const PROGRAMS: &[&str] = &["110150", "110151", "110152", "110153", "110154", "110155"];
+
+/// A namespace's prefix is not longer.
+const LONGEST_PREFIX: usize = 64;
 
 #[derive(Debug, Default)]
 struct Code {
@@ -82,8 +86,7 @@ struct Message {
 }
 
 pub(crate) fn parse(text: &str, shape: &Shape) -> Result<Vec<AccessEvent>, Fault> {
-    let start = text.find("AuditMessage").and_then(|at| text[..at].rfind('<'));
-    let start = start.ok_or_else(|| Fault::new("no AuditMessage"))?;
+    let start = start_of_message(text).ok_or_else(|| Fault::new("no AuditMessage"))?;
     let (frame, body) = text.split_at(start);
     let mut message = Message::default();
     read(body, &mut message)?;
@@ -97,39 +100,45 @@ pub(crate) fn parse(text: &str, shape: &Shape) -> Result<Vec<AccessEvent>, Fault
     let broke_glass =
         purposes.iter().chain(&types).any(|c| matches!(c.code.as_deref(), Some("BTG" | "110127")));
     event.emergency = Some(broke_glass);
-    event.activity_level = join(types.into_iter().map(word));
+    event.activity_level = join(types.into_iter().filter_map(word).collect());
     event.purpose = purpose(purposes);
     user(&mut event, participants);
     for (key, value) in &details {
         fill_named(&mut event, key, value);
     }
-    Ok(rows(event, objects, shape))
+    rows(event, objects, shape)
 }
 
-fn rows(mut event: AccessEvent, objects: Vec<Object>, shape: &Shape) -> Vec<AccessEvent> {
+/// Where the message's start tag is: a program in the frame's header may have the same name.
+fn start_of_message(text: &str) -> Option<usize> {
+    text.match_indices("AuditMessage").find_map(|(at, _)| {
+        let before = &text.as_bytes()[..at];
+        let prefix = before.iter().rev().take(LONGEST_PREFIX).position(|b| *b == b'<')?;
+        let is_name = prefix == 0 || before.ends_with(b":") && !before[at - prefix..].contains(&b' ');
+        is_name.then(|| at - prefix - 1)
+    })
+}
+
+fn rows(mut event: AccessEvent, objects: Vec<Object>, shape: &Shape) -> Result<Vec<AccessEvent>, Fault> {
     let is_patient = |o: &Object| o.kind.as_deref() == Some("1") && o.role.as_deref() == Some("1");
-    let (patients, others): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(is_patient);
+    let (mut subjects, others): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(is_patient);
     let (mut kinds, mut ids, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for object in others {
         if let Some(query) = object.query {
             event.activity_args.get_or_insert_with(|| decoded(&query));
         }
-        kinds.push(word(object.id_type));
-        ids.push(object.id);
-        names.push(object.name);
+        kinds.extend(word(object.id_type));
+        ids.extend(object.id);
+        names.extend(object.name);
     }
-    event.activity_level = event.activity_level.or(join(names.into_iter()));
-    event.resource_type = join(kinds.into_iter());
-    event.resource_id = join(ids.into_iter());
-    let mut subjects: Vec<Object> = Vec::with_capacity(patients.len());
-    for patient in patients {
-        if !subjects.iter().any(|s| s.id == patient.id) {
-            subjects.push(patient);
-        }
-    }
+    event.activity_level = event.activity_level.or(join(names));
+    event.resource_type = join(kinds);
+    event.resource_id = join(ids);
+    limits::distinct(&mut subjects, |subject| subject.id.clone());
     if subjects.is_empty() {
         subjects.push(Object::default());
     }
+    limits::rows_of(&mut event, subjects.len())?;
     let last = subjects.len() - 1;
     let mut rows: Vec<AccessEvent> = Vec::with_capacity(subjects.len());
     for (i, subject) in subjects.into_iter().enumerate() {
@@ -137,12 +146,10 @@ fn rows(mut event: AccessEvent, objects: Vec<Object>, shape: &Shape) -> Vec<Acce
         row.subject_id = subject.id;
         row.subject_name = subject.name;
         shape.finish(&mut row);
-        // One person, written in two ways, is one.
-        if !rows.iter().any(|r| r.subject_id.is_some() && r.subject_id == row.subject_id) {
-            rows.push(row);
-        }
+        rows.push(row);
     }
-    rows
+    limits::distinct_subjects(&mut rows);
+    Ok(rows)
 }
 
 fn user(event: &mut AccessEvent, participants: Vec<Participant>) {
@@ -194,14 +201,9 @@ fn word(code: Code) -> Option<String> {
     code.text.or(code.code)
 }
 
-fn join(words: impl Iterator<Item = Option<String>>) -> Option<String> {
-    let mut all: Vec<String> = Vec::new();
-    for word in words.flatten() {
-        if !all.contains(&word) {
-            all.push(word);
-        }
-    }
-    (!all.is_empty()).then(|| all.join(", "))
+fn join(mut words: Vec<String>) -> Option<String> {
+    limits::distinct(&mut words, String::clone);
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// Base64 of text as that text, anything else as it is.
@@ -228,6 +230,9 @@ fn read(text: &str, message: &mut Message) -> Result<(), Fault> {
             Event::Empty(tag) => {
                 value.clear();
                 message.open(&tag)?;
+                if depth == 0 {
+                    return alone(text, reader.buffer_position());
+                }
             }
             Event::Text(part) => value.push_str(&part.decode().map_err(|e| xml::fault(e.into()))?),
             Event::CData(part) => value.push_str(&part.decode().map_err(|e| xml::fault(e.into()))?),
@@ -237,7 +242,7 @@ fn read(text: &str, message: &mut Message) -> Result<(), Fault> {
                 value.clear();
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    return Ok(());
+                    return alone(text, reader.buffer_position());
                 }
             }
             Event::Eof => {
@@ -245,6 +250,14 @@ fn read(text: &str, message: &mut Message) -> Result<(), Fault> {
             }
             _ => {}
         }
+    }
+}
+
+/// A datagram or a line may hold two messages: then it says more than one row can.
+fn alone(text: &str, end: u64) -> Result<(), Fault> {
+    match usize::try_from(end).ok().and_then(|end| text.get(end..)).is_some_and(|rest| rest.contains('<')) {
+        true => Err(Fault::new("something follows the audit message")),
+        false => Ok(()),
     }
 }
 
@@ -278,12 +291,15 @@ impl Message {
                 self.event.system_id = attribute(tag, "AuditSourceID")?;
                 self.event.care_unit_id = attribute(tag, "AuditEnterpriseSiteID")?;
             }
-            b"ParticipantObjectIdentification" => self.objects.push(Object {
-                id: attribute(tag, "ParticipantObjectID")?,
-                kind: attribute(tag, "ParticipantObjectTypeCode")?,
-                role: attribute(tag, "ParticipantObjectTypeCodeRole")?,
-                ..Object::default()
-            }),
+            b"ParticipantObjectIdentification" => {
+                limits::at_most(limits::ROWS, self.objects.len() + 1, "objects")?;
+                self.objects.push(Object {
+                    id: attribute(tag, "ParticipantObjectID")?,
+                    kind: attribute(tag, "ParticipantObjectTypeCode")?,
+                    role: attribute(tag, "ParticipantObjectTypeCodeRole")?,
+                    ..Object::default()
+                });
+            }
             b"ParticipantObjectIDTypeCode" => {
                 let code = code(tag)?;
                 if let Some(object) = self.objects.last_mut() {

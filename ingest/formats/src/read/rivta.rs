@@ -17,9 +17,10 @@ use quick_xml::events::Event;
 use super::xml;
 use crate::columns::some;
 use crate::error::Fault;
+use crate::limits;
 use crate::shape::Shape;
 
-#[derive(Debug, Default, Clone, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 struct Resource {
     kind: Option<String>,
     patient: Option<String>,
@@ -46,15 +47,12 @@ pub(crate) fn parse(text: &str, shape: &Shape) -> Result<Vec<AccessEvent>, Fault
     // An id without an extension stands in its root.
     event.user_person_id = event.user_person_id.or(person_root);
     event.emergency = Some(false);
-    let mut groups: Vec<Resource> = Vec::with_capacity(resources.len());
-    for resource in resources {
-        if !groups.contains(&resource) {
-            groups.push(resource);
-        }
-    }
+    let mut groups = resources;
+    limits::distinct(&mut groups, Resource::clone);
     if groups.is_empty() {
         groups.push(Resource::default());
     }
+    limits::rows_of(&mut event, groups.len())?;
     let last = groups.len() - 1;
     let mut rows: Vec<AccessEvent> = Vec::with_capacity(groups.len());
     for (i, group) in groups.into_iter().enumerate() {
@@ -68,11 +66,17 @@ pub(crate) fn parse(text: &str, shape: &Shape) -> Result<Vec<AccessEvent>, Fault
         row.resource_care_provider_id = group.provider;
         row.resource_care_unit_id = group.unit;
         shape.finish(&mut row);
-        // One person, written in two ways, is one.
-        if !rows.contains(&row) {
-            rows.push(row);
-        }
+        rows.push(row);
     }
+    // One person, written in two ways, is one.
+    limits::distinct(&mut rows, |row| Resource {
+        kind: row.resource_type.clone(),
+        patient: row.subject_id.clone(),
+        issuer: row.subject_id_type.clone(),
+        name: row.subject_name.clone(),
+        provider: row.resource_care_provider_id.clone(),
+        unit: row.resource_care_unit_id.clone(),
+    });
     Ok(rows)
 }
 
@@ -95,6 +99,7 @@ fn read(text: &str, record: &mut Record) -> Result<(), Fault> {
             Event::GeneralRef(part) => xml::reference(&part, &mut value)?,
             Event::End(_) => {
                 record.take(&path, &value);
+                limits::at_most(limits::ROWS, record.resources.len(), "resources")?;
                 value.clear();
                 path.pop();
             }
@@ -126,9 +131,9 @@ impl Record {
         }
         if depth == 3 && is(1, "system") {
             if leaf_is("systemId") {
-                self.event.system_id = some(value);
+                fill(&mut self.event.system_id, value);
             } else if leaf_is("systemName") {
-                self.event.system_name = some(value);
+                fill(&mut self.event.system_name, value);
             }
         } else if depth == 3 && is(1, "activity") {
             self.take_activity(&leaf_is, value);
@@ -162,13 +167,13 @@ impl Record {
         ];
         for (name, column) in fields {
             if leaf_is(name) {
-                *column = some(value);
+                fill(column, value);
                 return;
             }
         }
-        if leaf_is("logId") {
+        if leaf_is("logId") && event.event_id.is_empty() {
             event.event_id = value.trim().to_string();
-        } else if leaf_is("accessDate") {
+        } else if leaf_is("accessDate") && self.started.is_empty() {
             self.started = value.trim().to_string();
         }
     }
@@ -176,15 +181,15 @@ impl Record {
     fn take_activity(&mut self, leaf_is: &dyn Fn(&str) -> bool, value: &str) {
         let event = &mut self.event;
         if leaf_is("activityType") {
-            event.activity = some(value);
+            fill(&mut event.activity, value);
         } else if leaf_is("activityLevel") {
-            event.activity_level = some(value);
+            fill(&mut event.activity_level, value);
         } else if leaf_is("activityArgs") {
-            event.activity_args = some(value);
-        } else if leaf_is("startDate") {
+            fill(&mut event.activity_args, value);
+        } else if leaf_is("startDate") && self.started.is_empty() {
             self.started = value.trim().to_string();
         } else if leaf_is("purpose") {
-            event.purpose = some(value);
+            fill(&mut event.purpose, value);
         }
     }
 
@@ -193,17 +198,17 @@ impl Record {
             |at: usize, name: &str| path.get(at).is_some_and(|p| p.eq_ignore_ascii_case(name.as_bytes()));
         let event = &mut self.event;
         match path.len() {
-            1 if is(0, "userId") => event.user_id = some(value),
-            1 if is(0, "name") => event.user_name = some(value),
-            1 if is(0, "title") => event.user_title = some(value),
-            1 if is(0, "assignment") => event.user_assignment = some(value),
-            1 if is(0, "personId") => event.user_person_id = event.user_person_id.take().or(some(value)),
-            2 if is(0, "personId") && is(1, "extension") => event.user_person_id = some(value),
-            2 if is(0, "personId") && is(1, "root") => self.person_root = some(value),
-            2 if is(1, "careProviderId") => event.care_provider_id = some(value),
-            2 if is(1, "careProviderName") => event.care_provider_name = some(value),
-            2 if is(1, "careUnitId") => event.care_unit_id = some(value),
-            2 if is(1, "careUnitName") => event.care_unit_name = some(value),
+            1 if is(0, "userId") => fill(&mut event.user_id, value),
+            1 if is(0, "name") => fill(&mut event.user_name, value),
+            1 if is(0, "title") => fill(&mut event.user_title, value),
+            1 if is(0, "assignment") => fill(&mut event.user_assignment, value),
+            1 if is(0, "personId") => fill(&mut event.user_person_id, value),
+            2 if is(0, "personId") && is(1, "extension") => fill(&mut event.user_person_id, value),
+            2 if is(0, "personId") && is(1, "root") => fill(&mut self.person_root, value),
+            2 if is(1, "careProviderId") => fill(&mut event.care_provider_id, value),
+            2 if is(1, "careProviderName") => fill(&mut event.care_provider_name, value),
+            2 if is(1, "careUnitId") => fill(&mut event.care_unit_id, value),
+            2 if is(1, "careUnitName") => fill(&mut event.care_unit_name, value),
             _ => {}
         }
     }
@@ -213,16 +218,22 @@ impl Record {
             |at: usize, name: &str| path.get(at).is_some_and(|p| p.eq_ignore_ascii_case(name.as_bytes()));
         let resource = &mut self.resource;
         match path.len() {
-            1 if is(0, "resourceType") => resource.kind = some(value),
-            2 if is(0, "patient") && is(1, "patientId") => {
-                resource.patient = resource.patient.take().or(some(value))
-            }
-            2 if is(0, "patient") && is(1, "patientName") => resource.name = some(value),
-            3 if is(1, "patientId") && is(2, "extension") => resource.patient = some(value),
-            3 if is(1, "patientId") && is(2, "root") => resource.issuer = some(value),
-            2 if is(1, "careProviderId") => resource.provider = some(value),
-            2 if is(1, "careUnitId") => resource.unit = some(value),
+            1 if is(0, "resourceType") => fill(&mut resource.kind, value),
+            2 if is(0, "patient") && is(1, "patientId") => fill(&mut resource.patient, value),
+            2 if is(0, "patient") && is(1, "patientName") => fill(&mut resource.name, value),
+            3 if is(1, "patientId") && is(2, "extension") => fill(&mut resource.patient, value),
+            3 if is(1, "patientId") && is(2, "root") => fill(&mut resource.issuer, value),
+            2 if is(1, "careProviderId") => fill(&mut resource.provider, value),
+            2 if is(1, "careUnitId") => fill(&mut resource.unit, value),
             _ => {}
         }
+    }
+}
+
+/// The contracts have each element once and extensions last: an element of another namespace that has the same name
+/// takes nobody's place.
+fn fill(column: &mut Option<String>, value: &str) {
+    if column.is_none() {
+        *column = some(value);
     }
 }

@@ -19,6 +19,7 @@ use crate::error::{Fault, FormatError};
 use crate::frame::Framing;
 use crate::frame::delimited::{Header, Rows, Split};
 use crate::frame::lines::Lines;
+use crate::limits;
 use crate::nearest;
 use crate::shape::Shape;
 
@@ -109,20 +110,25 @@ impl Table {
         if !root.is_object() {
             return Err(Fault::new("expected a JSON object"));
         }
+        let value = |_: usize, field: &Field| {
+            root.pointer(&field.pointer).and_then(|n| n.items().next()).and_then(Node::text)
+        };
+        let mut event = self.event(value, shape)?;
         let subjects = self.fields.iter().find(|f| f.name == "subject_id");
         let subjects: Vec<Node<'_>> =
             subjects.and_then(|f| root.pointer(&f.pointer)).map(|n| n.items().collect()).unwrap_or_default();
-        let row = |subject: Option<&Node<'_>>| {
-            let value = |_: usize, field: &Field| match (subject, field.name.as_str()) {
-                (Some(subject), "subject_id") => subject.text(),
-                _ => root.pointer(&field.pointer).and_then(|n| n.items().next()).and_then(Node::text),
-            };
-            self.row(value, shape)
+        limits::rows_of(&mut event, subjects.len())?;
+        let row = |subject: &Node<'_>| {
+            let mut row = event.clone();
+            row.subject_id = subject.text().and_then(written).map(str::to_string);
+            shape.finish(&mut row);
+            row
         };
-        if subjects.len() < 2 {
-            return Ok(vec![row(subjects.first())?]);
+        if subjects.len() > 1 {
+            return Ok(subjects.iter().map(row).collect());
         }
-        subjects.iter().map(|subject| row(Some(subject))).collect()
+        shape.finish(&mut event);
+        Ok(vec![event])
     }
 
     fn row<'v>(
@@ -130,9 +136,20 @@ impl Table {
         value: impl Fn(usize, &Field) -> Option<&'v str>,
         shape: &Shape,
     ) -> Result<AccessEvent, Fault> {
+        let mut event = self.event(value, shape)?;
+        shape.finish(&mut event);
+        Ok(event)
+    }
+
+    /// The columns as the record writes them.
+    fn event<'v>(
+        &self,
+        value: impl Fn(usize, &Field) -> Option<&'v str>,
+        shape: &Shape,
+    ) -> Result<AccessEvent, Fault> {
         let mut event = AccessEvent::default();
         for (i, field) in self.fields.iter().enumerate() {
-            let value = value(i, field).map(str::trim).filter(|v| !matches!(*v, "" | "-"));
+            let value = value(i, field).and_then(written);
             match field.slot {
                 Slot::EventId => event.event_id = value.unwrap_or("").to_string(),
                 Slot::OccurredAt => {
@@ -146,7 +163,6 @@ impl Table {
                 Slot::Flag(column) => *column(&mut event) = self.flag(field, value),
             }
         }
-        shape.finish(&mut event);
         Ok(event)
     }
 
@@ -177,6 +193,11 @@ impl Table {
             _ => None,
         }
     }
+}
+
+/// What a field says, if it says anything.
+fn written(value: &str) -> Option<&str> {
+    Some(value.trim()).filter(|value| !matches!(*value, "" | "-"))
 }
 
 fn delimited(config: &FormatConfig) -> Result<Table, FormatError> {

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::error::Fault;
+use crate::limits;
 
 #[derive(Debug)]
 pub(crate) struct Tape<'a> {
@@ -38,7 +39,7 @@ pub(crate) struct Node<'t> {
 
 impl<'a> Tape<'a> {
     pub(crate) fn read(text: &'a str) -> Result<Tape<'a>, Fault> {
-        let mut tape = Tape { slots: Vec::with_capacity(text.len() / 16 + 8) };
+        let mut tape = Tape { slots: Vec::with_capacity((text.len() / 16 + 8).min(limits::VALUES)) };
         let mut json = serde_json::Deserializer::from_str(text);
         // serde_json's own words for broken syntax quote nothing of the text.
         let fault = |e: serde_json::Error| Fault::new(format!("not valid JSON: {e}"));
@@ -142,10 +143,16 @@ struct Seed<'s, 'a> {
 }
 
 impl<'a> Seed<'_, 'a> {
-    fn leaf(self, value: Value<'a>) {
+    fn leaf<E: Error>(self, value: Value<'a>) -> Result<(), E> {
         let end = self.tape.slots.len() + 1;
-        self.tape.slots.push(Slot { key: self.key, value, end });
+        push(self.tape, Slot { key: self.key, value, end })
     }
+}
+
+fn push<'a, E: Error>(tape: &mut Tape<'a>, slot: Slot<'a>) -> Result<(), E> {
+    limits::at_most(limits::VALUES, tape.slots.len() + 1, "values").map_err(E::custom)?;
+    tape.slots.push(slot);
+    Ok(())
 }
 
 impl<'a> DeserializeSeed<'a> for Seed<'_, 'a> {
@@ -163,45 +170,41 @@ impl<'a> Visitor<'a> for Seed<'_, 'a> {
         f.write_str("any JSON value")
     }
 
-    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<(), E> {
-        self.leaf(Value::Text(Cow::Borrowed(text)));
-        Ok(())
+    fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<(), E> {
+        self.leaf(Value::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.leaf(Value::Text(Cow::Owned(text.to_string())));
-        Ok(())
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.leaf(Value::Text(Cow::Owned(text.to_string())))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.leaf(Value::Bool(value));
-        Ok(())
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.leaf(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.leaf(Value::Text(Cow::Owned(value.to_string())));
-        Ok(())
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.leaf(Value::Text(Cow::Owned(value.to_string())))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.leaf(Value::Text(Cow::Owned(value.to_string())));
-        Ok(())
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.leaf(Value::Text(Cow::Owned(value.to_string())))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.leaf(Value::Text(Cow::Owned(value.to_string())));
-        Ok(())
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        // An integer that JSON's readers cannot hold shall not look like an id that it is not, nor 1e308 take 309 digits.
+        let plain = value.abs() < 1e15 && (value == 0.0 || value.abs() > 1e-6);
+        let text = if plain { value.to_string() } else { format!("{value:e}") };
+        self.leaf(Value::Text(Cow::Owned(text)))
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.leaf(Value::Null);
-        Ok(())
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.leaf(Value::Null)
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
         let Seed { tape, key } = self;
         let at = tape.slots.len();
-        tape.slots.push(Slot { key, value: Value::Array, end: 0 });
+        push(tape, Slot { key, value: Value::Array, end: 0 })?;
         while seq.next_element_seed(Seed { tape: &mut *tape, key: None })?.is_some() {}
         tape.slots[at].end = tape.slots.len();
         Ok(())
@@ -210,7 +213,7 @@ impl<'a> Visitor<'a> for Seed<'_, 'a> {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         let Seed { tape, key } = self;
         let at = tape.slots.len();
-        tape.slots.push(Slot { key, value: Value::Object, end: 0 });
+        push(tape, Slot { key, value: Value::Object, end: 0 })?;
         while let Some(key) = map.next_key_seed(Key)? {
             map.next_value_seed(Seed { tape: &mut *tape, key: Some(key) })?;
         }

@@ -26,11 +26,11 @@ pub(crate) fn fault(error: quick_xml::Error) -> Fault {
     Fault::new(format!("not valid XML: {what}"))
 }
 
-/// An attribute by local name, case not counted.
+/// An attribute by name, case not counted. One with a prefix belongs to another namespace, or declares one.
 pub(crate) fn attribute(tag: &BytesStart<'_>, name: &str) -> Result<Option<String>, Fault> {
     for attribute in tag.attributes().with_checks(false) {
         let attribute = attribute.map_err(|_| Fault::new("not valid XML: a broken attribute"))?;
-        if attribute.key.local_name().as_ref().eq_ignore_ascii_case(name.as_bytes()) {
+        if attribute.key.as_ref().eq_ignore_ascii_case(name.as_bytes()) {
             let value = attribute.unescape_value().map_err(fault)?;
             return Ok(some(&value));
         }

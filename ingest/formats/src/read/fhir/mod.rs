@@ -23,12 +23,15 @@
 
 mod agent;
 
+use std::collections::HashMap;
+
 use insyn_event::AccessEvent;
 
 use super::dicom::decoded;
 use super::tape::{Node, Tape};
-use crate::columns::{fill_named, some};
+use crate::columns::{self, fill_named, some};
 use crate::error::Fault;
+use crate::limits;
 use crate::shape::Shape;
 
 /// Purposes of use (v3-ActReason) that the Swedish contracts have a word for.
@@ -71,8 +74,16 @@ fn resource(root: Node<'_>, shape: &Shape, rows: &mut Vec<AccessEvent>) -> Resul
     match root.text_of("resourceType") {
         Some("AuditEvent") => audit_event(root, shape, rows),
         Some("Bundle") => {
-            let resources = root.items_of("entry").filter_map(|entry| entry.get("resource"));
-            resources.into_iter().try_for_each(|r| audit_event(r, shape, rows))
+            let mut held = 0;
+            for entry in root.items_of("entry") {
+                let resource =
+                    entry.get("resource").ok_or_else(|| Fault::new("an entry without a resource"))?;
+                let before = rows.len();
+                audit_event(resource, shape, rows)?;
+                held += rows[before..].iter_mut().map(columns::length).sum::<usize>();
+                limits::at_most(limits::HELD, held, "bytes in the rows of one record")?;
+            }
+            if rows.is_empty() { Err(Fault::new("a Bundle without an entry")) } else { Ok(()) }
         }
         None if root.get("recorded").is_some() && root.get("agent").is_some() => {
             audit_event(root, shape, rows)
@@ -83,6 +94,13 @@ fn resource(root: Node<'_>, shape: &Shape, rows: &mut Vec<AccessEvent>) -> Resul
 }
 
 fn audit_event(root: Node<'_>, shape: &Shape, rows: &mut Vec<AccessEvent>) -> Result<(), Fault> {
+    for (key, most, what) in [
+        ("agent", limits::PARTS, "agents"),
+        ("contained", limits::PARTS, "contained resources"),
+        ("entity", limits::ROWS, "entities"),
+    ] {
+        limits::at_most(most, root.items_of(key).count(), what)?;
+    }
     let mut event =
         AccessEvent { event_id: root.text_of("id").unwrap_or("").to_string(), ..AccessEvent::default() };
     times(root, shape, &mut event)?;
@@ -97,8 +115,10 @@ fn audit_event(root: Node<'_>, shape: &Shape, rows: &mut Vec<AccessEvent>) -> Re
     source(root, &mut event);
     extensions(root, &mut event);
     let subjects = entities(root, &mut event);
+    limits::at_most(limits::ROWS, rows.len() + 1, limits::FROM_ONE)?;
+    limits::rows_of(&mut event, subjects.len())?;
     let last = subjects.len().saturating_sub(1);
-    let first_row = rows.len();
+    let mut own = Vec::with_capacity(subjects.len());
     if subjects.is_empty() {
         shape.finish(&mut event);
         rows.push(event);
@@ -110,11 +130,10 @@ fn audit_event(root: Node<'_>, shape: &Shape, rows: &mut Vec<AccessEvent>) -> Re
         row.subject_id_type = subject.system.and_then(some);
         row.subject_name = subject.display.and_then(some);
         shape.finish(&mut row);
-        // One person, written in two ways, is one.
-        if !rows[first_row..].iter().any(|r| r.subject_id.is_some() && r.subject_id == row.subject_id) {
-            rows.push(row);
-        }
+        own.push(row);
     }
+    limits::distinct_subjects(&mut own);
+    rows.append(&mut own);
     Ok(())
 }
 
@@ -186,10 +205,14 @@ fn source(root: Node<'_>, event: &mut AccessEvent) {
 /// The patients; what else the entities say goes into the event.
 fn entities<'t>(root: Node<'t>, event: &mut AccessEvent) -> Vec<Reference<'t>> {
     let mut subjects: Vec<Reference<'t>> = Vec::new();
-    let mut add = |subject: Reference<'t>| match subjects.iter_mut().find(|s| s.id == subject.id) {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut add = |subject: Reference<'t>| match places.get(subject.id).and_then(|at| subjects.get_mut(*at)) {
         Some(known) => known.display = known.display.or(subject.display),
         None if subject.id.is_empty() && subject.display.is_none() => {}
-        None => subjects.push(subject),
+        None => {
+            places.insert(subject.id, subjects.len());
+            subjects.push(subject);
+        }
     };
     if let Some(patient) = root.get("patient") {
         add(Reference::of(patient, root));
@@ -216,13 +239,11 @@ fn entities<'t>(root: Node<'t>, event: &mut AccessEvent) -> Vec<Reference<'t>> {
         let plain =
             types.iter().find(|t| !matches!(t.code, Some("1" | "2" | "3" | "4"))).and_then(Concept::word);
         let kind = what.kind.or(plain).or_else(|| types.first().and_then(|t| t.display));
-        if let Some(kind) = kind.filter(|k| !kinds.contains(k)) {
-            kinds.push(kind);
-        }
-        if !what.id.is_empty() && !ids.contains(&what.id) {
-            ids.push(what.id);
-        }
+        kinds.extend(kind);
+        ids.extend(Some(what.id).filter(|id| !id.is_empty()));
     }
+    limits::distinct(&mut kinds, |kind| *kind);
+    limits::distinct(&mut ids, |id| *id);
     event.resource_type = some(&kinds.join(", "));
     event.resource_id = some(&ids.join(", "));
     subjects

@@ -1,0 +1,166 @@
+//! `insyn backup` and `insyn restore`: lake, workflow database and spool as they belong together, copied while the
+//! program goes on, and put back.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use chrono::{SecondsFormat, Utc};
+use insyn_engine::lake::Lake;
+use insyn_ingest::spool::Aside;
+use insyn_review::Db;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::Config;
+use crate::house::House;
+
+/// Written last: without it a folder is no backup.
+const MANIFEST: &str = "manifest.json";
+const LAKE: &str = "lake";
+const STATE: &str = "state.db";
+const SPOOL: &str = "spool";
+
+/// What a backup holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    made_at: String,
+    insyn: String,
+    /// The version of `access_events`.
+    lake_version: u64,
+    files: Vec<Part>,
+}
+
+/// One file of it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    path: String,
+    bytes: u64,
+    sha256: String,
+}
+
+pub async fn backup(config: &Path, to: &Path) -> anyhow::Result<ExitCode> {
+    let house = House::open(config).await?;
+    if !is_empty(to)? {
+        bail!("{} is not empty; a backup is a folder of its own", to.display());
+    }
+    fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
+    let spool = house.config.path(&house.config.spool.dir);
+    fs::create_dir_all(&spool).with_context(|| format!("{} cannot be made", spool.display()))?;
+    // In this order: what the database knows is then in the lake, and what the lake has not yet is then in the spool.
+    let cannot_hold = || format!("the spool {} cannot be held", spool.display());
+    let aside = Aside::hold(&spool).with_context(cannot_hold)?;
+    house.db().await?.copy_to(&to.join(STATE)).await?;
+    let lake_version = house.lake.copy_to(&to.join(LAKE)).await?;
+    aside.hold_more().with_context(cannot_hold)?;
+    aside.copy_to(&to.join(SPOOL)).context("the spool cannot be copied")?;
+    fs::copy(&house.config.file, to.join("insyn.toml")).context("the configuration cannot be copied")?;
+    let files = parts(to, Path::new("")).context("the copy cannot be read")?;
+    let (count, bytes) = (files.len(), files.iter().map(|part| part.bytes).sum::<u64>());
+    let manifest = Manifest {
+        made_at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        insyn: env!("CARGO_PKG_VERSION").into(),
+        lake_version,
+        files,
+    };
+    write_durably(&to.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)
+        .context("the manifest cannot be written")?;
+    eprintln!("{count} files, {bytes} bytes in {}; keep it as safe as the lake itself", to.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn restore(config: &Path, from: &Path) -> anyhow::Result<ExitCode> {
+    let config = Config::read(config)
+        .context("the configuration says where to restore to; a copy of it lies in the backup")?;
+    let text = fs::read(from.join(MANIFEST))
+        .with_context(|| format!("{} is no backup: it has no {MANIFEST}", from.display()))?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .with_context(|| format!("{} cannot be understood", from.join(MANIFEST).display()))?;
+    verify(from, &manifest)?;
+    let lake = Lake::folder_of(&config.lake.url, &config.base)?;
+    let state = Db::file_of(&config.state.url, &config.base)?;
+    let spool = config.path(&config.spool.dir);
+    for folder in [&lake, &spool] {
+        if !is_empty(folder)? {
+            bail!("{} is not empty; move what lies there away first", folder.display());
+        }
+    }
+    if state.exists() {
+        bail!("{} exists; move it away first", state.display());
+    }
+    for part in &manifest.files {
+        let within = Path::new(&part.path);
+        let target = match within.components().next().map(|first| first.as_os_str().to_os_string()) {
+            Some(first) if first == LAKE => lake.join(within.strip_prefix(LAKE)?),
+            Some(first) if first == SPOOL => spool.join(within.strip_prefix(SPOOL)?),
+            Some(first) if first == STATE => state.clone(),
+            _ => continue,
+        };
+        let bytes = fs::read(from.join(within)).with_context(|| format!("{} cannot be read", part.path))?;
+        write_durably(&target, &bytes).with_context(|| format!("{} cannot be written", target.display()))?;
+    }
+    eprintln!(
+        "{} files as of {} are back; what the logs hold since then is read when ingest starts",
+        manifest.files.len(),
+        manifest.made_at
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every file is there and is what it was, before anything is written.
+fn verify(from: &Path, manifest: &Manifest) -> anyhow::Result<()> {
+    for part in &manifest.files {
+        let path = Path::new(&part.path);
+        if path.components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+            bail!("{MANIFEST} names {:?}, which is no file of a backup", part.path);
+        }
+        let found = part_of(from, path).with_context(|| format!("{} is not there", part.path))?;
+        if found != *part {
+            bail!("{} is not what was written: {} bytes, expected {}", part.path, found.bytes, part.bytes);
+        }
+    }
+    Ok(())
+}
+
+/// Every file below a folder, in order of its path.
+fn parts(root: &Path, within: &Path) -> io::Result<Vec<Part>> {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(root.join(within))?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+    entries.sort();
+    let mut all = Vec::new();
+    for path in entries {
+        let within = path.strip_prefix(root).unwrap_or(&path);
+        match path.is_dir() {
+            true => all.extend(parts(root, within)?),
+            false => all.push(part_of(root, within)?),
+        }
+    }
+    Ok(all)
+}
+
+fn part_of(root: &Path, within: &Path) -> io::Result<Part> {
+    let mut file = fs::File::open(root.join(within))?;
+    let mut hash = Sha256::new();
+    let bytes = io::copy(&mut file, &mut hash)?;
+    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    file.sync_all()?;
+    Ok(Part { path: within.display().to_string(), bytes, sha256 })
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    fs::write(path, bytes)?;
+    fs::File::open(path)?.sync_all()?;
+    fs::File::open(folder)?.sync_all()
+}
+
+fn is_empty(folder: &Path) -> anyhow::Result<bool> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", folder.display())),
+    }
+}

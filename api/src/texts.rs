@@ -141,11 +141,11 @@ texts! {
     instead_unresolved: "okänt id", "unknown id";
     instead_doubtful: "osäker tid", "doubtful time";
     instead_missing: "saknas", "missing";
-    odd_title: "Egna id och klocka, de senaste två dygnen", "Own ids and clock, the last two days";
-    odd_repeated: "{n} av {all} poster har ett id som en annan post också har. Alla är sparade: lika rader är bevis.", "{n} of {all} records have an id that another record has too. All are kept: identical rows are evidence.";
+    odd_title: "Egna id, nummer och klocka", "Own ids, numbers and clock";
+    odd_repeated: "{n} av {all} poster de senaste två dygnen har ett id som en annan post också har. Alla är sparade: lika rader är bevis.", "{n} of {all} records of the last two days have an id that another record has too. All are kept: identical rows are evidence.";
     odd_ahead: "{n} händelser låg mer än en minut framåt i tiden när de lästes, som mest {far}.", "{n} events lay more than a minute ahead in time when they were read, at most {far}.";
     odd_missing: "{n} nummer av källans egen räkning saknas den senaste veckan, till exempel {first} till {last}. Poster i karantän kan ha dem; annars har de aldrig kommit hit.", "{n} numbers of the source's own counting are missing in the last week, {first} to {last} for example. Records in quarantine may have them; otherwise they never came here.";
-    odd_none: "Inget id upprepas bland {all} poster, och ingen händelse ligger framåt i tiden.", "No id is repeated among {all} records, and no event lies ahead in time.";
+    odd_none: "Inget id upprepas bland {all} poster de senaste två dygnen, och ingen händelse ligger framåt i tiden.", "No id is repeated among {all} records of the last two days, and no event lies ahead in time.";
     reasons_title: "Varför poster ligger i karantän", "Why records are in quarantine";
     fault: "Fel", "Fault";
     records: "Poster", "Records";

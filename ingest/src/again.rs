@@ -27,6 +27,8 @@ use crate::state::{FileOpening, SourceState};
 const BETWEEN: i64 = 64 << 10;
 /// So much is laid out before it is cut.
 const LAID_OUT: usize = 1 << 20;
+/// When more than so many bytes of records can be read no longer, the settings are wrong: nothing is changed.
+const MOST_REFUSED: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
 const NO_RECORD: &str = "was a record, and is none with the settings of today";
 
 /// What is to be read again, who asked for it, and why.
@@ -89,6 +91,7 @@ impl Ingest {
             work.take(piece).await?;
         }
         work.end_file();
+        work.not_too_much()?;
         work.put(true).await?;
         let Work { amendment, changes, report, .. } = work;
         if let Some(amendment) = amendment {
@@ -160,6 +163,8 @@ struct Work<'a> {
     file: Option<File<'a>>,
     events: Vec<AccessEvent>,
     bytes: u64,
+    /// Bytes of records that go to quarantine.
+    refused: usize,
     changes: Changes,
     report: AgainReport,
 }
@@ -180,6 +185,7 @@ impl<'a> Work<'a> {
             file: None,
             events: Vec::new(),
             bytes: 0,
+            refused: 0,
             changes: Changes::default(),
             report,
         }
@@ -220,7 +226,25 @@ impl<'a> Work<'a> {
         if file.bytes.len() > LAID_OUT {
             self.cut(false);
         }
+        self.not_too_much()?;
         self.put(false).await
+    }
+
+    fn not_too_much(&self) -> Result<(), IngestError> {
+        if self.refused <= MOST_REFUSED || self.amendment.is_none() {
+            return Ok(());
+        }
+        let Some(first) = self.changes.quarantine.first() else { return Ok(()) };
+        Err(IngestError::Again {
+            name: self.report.source.clone(),
+            why: format!(
+                "more than {} MiB of its records would go to quarantine; the first: file {}, offset {}: {}",
+                MOST_REFUSED >> 20,
+                first.file_id,
+                first.file_offset,
+                first.reason
+            ),
+        })
     }
 
     /// A reader for the file that a piece is of.
@@ -374,6 +398,11 @@ impl<'a> Work<'a> {
 
     fn refuse(&mut self, file: &str, offset: i64, bytes: Vec<u8>, reason: &str) {
         self.report.quarantined += 1;
+        self.refused += bytes.len();
+        if self.amendment.is_none() {
+            // Only counted.
+            return;
+        }
         self.changes.quarantine.push(Quarantined {
             source: self.setting.source.name.clone(),
             file_id: file.to_owned(),

@@ -310,8 +310,13 @@ impl Ingest {
             sequence += i64::from(turn.state.is_some());
             self.commit(&name, sequence, turn).await?;
             progress(&Progress { source: name.clone(), events: report.events });
-            if let Some(candidate) = next {
-                reader = self.begin_export(reader, candidate, report).await?;
+            let mut begun = true;
+            if let Some((id, candidate)) = next {
+                (reader, begun) = self.begin_export(reader, id, candidate).await?;
+            }
+            if !begun {
+                // Tried again at the next look.
+                return Ok((reader, true));
             }
             if !more || taken >= turns {
                 return Ok((reader, waits));
@@ -321,17 +326,17 @@ impl Ingest {
         Ok((reader, false))
     }
 
-    /// Counts what an export states, and what of it is known from others.
+    /// Counts what an export states, and what of it is known from others. Whether it can be read now.
     async fn begin_export(
         &self,
         mut reader: SourceReader,
+        id: String,
         candidate: Candidate,
-        report: &mut SourceReport,
-    ) -> Result<SourceReader, IngestError> {
-        let path = candidate.path.clone();
+    ) -> Result<(SourceReader, bool), IngestError> {
+        let (path, counted) = (candidate.path.clone(), (id.clone(), candidate.clone()));
         let profile;
         (reader, profile) = on_reader(move || {
-            let profile = reader.profile(&candidate);
+            let profile = reader.profile(&id, &candidate);
             (reader, profile)
         })
         .await?;
@@ -341,11 +346,16 @@ impl Ingest {
                 let session = Session::open(&self.lake, zone, Scope::All).await?;
                 let export = profile.beside(&session, reader.setting()).await?;
                 reader.begin(export);
+                return Ok((reader, true));
             }
             Ok(None) => {}
-            Err(error) => report.faults.push(format!("cannot read {}: {error}", path.display())),
+            Err(error) => {
+                let (id, candidate) = counted;
+                reader.failed(id, candidate, format!("cannot read {}: {error}", path.display()));
+                return Ok((reader, true));
+            }
         }
-        Ok(reader)
+        Ok((reader, false))
     }
 
     async fn commit(&self, source: &str, sequence: i64, turn: Turn) -> Result<(), IngestError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use insyn_engine::config::Organisation;
@@ -19,6 +19,8 @@ use crate::{Delivery, SourceConfig};
 
 /// What was not written to for so long is taken to be whole, what was not seen for so long to be gone.
 pub const SETTLES: Duration = Duration::from_secs(5);
+/// An export that could not be read is tried again after so long.
+const TRIED_AGAIN: Duration = Duration::from_secs(60);
 /// A packed file that ends too early is waited for so long.
 const GIVEN_UP: Duration = Duration::from_secs(3600);
 
@@ -32,6 +34,8 @@ pub struct SourceReader {
     absent: HashMap<String, i64>,
     /// The export that is being read.
     export: Option<Export>,
+    /// Exports that could not be counted, by id: as they lay, when, and why.
+    failed: HashMap<String, (Candidate, Instant, String)>,
     settles: Duration,
 }
 
@@ -49,8 +53,8 @@ pub struct Turn {
     pub files: u64,
     /// Pairs of files that had to be compared whole.
     pub compared: u64,
-    /// An export that is to be read next, once it is known what others state of its time.
-    pub export: Option<Candidate>,
+    /// An export that is to be read next, once it is known what others state of its time: its id, and where it lies.
+    pub export: Option<(String, Candidate)>,
     /// Gaps, by file and beginning, whose bytes have come after all.
     pub returned: Vec<(String, i64)>,
     /// What could not be read, each as a sentence.
@@ -89,6 +93,7 @@ impl SourceReader {
             seen: Seen::default(),
             absent: HashMap::new(),
             export: None,
+            failed: HashMap::new(),
             settles: SETTLES,
         })
     }
@@ -192,8 +197,14 @@ impl SourceReader {
             } else if sighting.candidate.modified >= patience.settled_before {
                 turn.waits = true;
                 return;
+            } else if let Some((candidate, at, why)) = self.failed.get(&file.id)
+                && *candidate == sighting.candidate
+                && at.elapsed() < TRIED_AGAIN
+            {
+                turn.faults.push(why.clone());
+                return;
             } else if self.export.as_ref().is_none_or(|export| !export.is_of(file)) {
-                turn.export.get_or_insert_with(|| sighting.candidate.clone());
+                turn.export.get_or_insert_with(|| (file.id.clone(), sighting.candidate.clone()));
                 return;
             }
         }
@@ -258,13 +269,13 @@ impl SourceReader {
         }
     }
 
-    /// Counts what the export at `candidate` states; it is read from its beginning again then. None when it is not
+    /// Counts what the export `id`, which lies at `candidate`, states; it is read from its beginning again then. None when it is not
     /// there any more. Blocks on files.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn profile(&mut self, candidate: &Candidate) -> std::io::Result<Option<Profile>> {
-        let Some(file) = self.state.files.iter_mut().find(|file| file.path == candidate.path) else {
+    pub fn profile(&mut self, id: &str, candidate: &Candidate) -> std::io::Result<Option<Profile>> {
+        let Some(file) = self.state.files.iter_mut().find(|file| file.id == id) else {
             return Ok(None);
         };
         let mut profile = Profile::of(file);
@@ -283,6 +294,11 @@ impl SourceReader {
         file.known = file.known.max(file.position);
         (file.position, file.tail, file.done) = (0, Default::default(), false);
         Ok(Some(profile))
+    }
+
+    /// This export could not be counted. The others go on; it is tried again after a while, or when it is another.
+    pub fn failed(&mut self, id: String, candidate: Candidate, why: String) {
+        self.failed.insert(id, (candidate, Instant::now(), why));
     }
 
     /// Reads this export from the next turn on.

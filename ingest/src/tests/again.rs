@@ -225,6 +225,25 @@ async fn what_cannot_be_read_again_changes_nothing_and_is_named() {
 }
 
 #[tokio::test]
+async fn settings_that_read_nearly_nothing_change_nothing() {
+    let lines = "format = \"pattern\"\npattern = '^(?P<occurred_at>\\S+) (?P<user_id>\\S+) .*$'\n";
+    let mut world = World::new(lines, "read").await;
+    let line = format!("2026-03-02T08:00:00Z anna {}\n", "x".repeat(1000));
+    world.append("a.log", &line.repeat(2000));
+    world.ingest(LATER).await;
+    world.configure(&lines.replace("occurred_at", "user_role").replace("user_id", "occurred_at"));
+    let dry = Again { dry_run: true, ..asked("to see") };
+    assert_eq!(world.installation().again(&dry).await.unwrap().quarantined, 2000);
+    let error = world.again().await.unwrap_err().to_string();
+    assert!(
+        error.contains("would go to quarantine; the first: file s-000001, offset 0: occurred_at"),
+        "{error}"
+    );
+    assert_eq!(world.texts("SELECT user_id FROM access_events").await, vec!["anna"; 2000]);
+    assert_eq!(world.lake.progress("s").await.unwrap().quarantined, 0);
+}
+
+#[tokio::test]
 async fn what_is_open_is_explained_by_people_and_mended_when_it_comes_back() {
     let mut world = World::new(JSON, "read").await;
     world.append("a.json", &format!("{}{{\"torn\n", json("a")));

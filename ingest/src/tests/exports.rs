@@ -110,6 +110,32 @@ async fn an_export_that_is_being_written_waits() {
 }
 
 #[tokio::test]
+async fn another_export_under_the_same_name_is_another_file() {
+    let mut world = World::new(EXPORT, "read").await;
+    for (n, rows) in [[(0, 1), (5, 1)], [(5, 1), (7, 1)], [(1, 2), (9, 2)]].iter().enumerate() {
+        world.export("always.csv", &text(rows));
+        let report = tokio::time::timeout(std::time::Duration::from_secs(60), world.all()).await.unwrap();
+        assert_eq!(report.events, [2, 1, 2][n]);
+    }
+    assert_eq!(world.counted("SELECT file_id FROM exports").await.len(), 3);
+}
+
+#[tokio::test]
+async fn an_export_that_cannot_be_read_is_named_and_stops_no_other() {
+    let world = World::new(EXPORT, "read").await;
+    world.export("a.csv", "Tid;Någon\n2026-03-01 00:00:00;1\n");
+    world.export("b.csv", &text(&[(0, 1)]));
+    let read = async { world.installation().once(&mut |_| {}).await.unwrap() };
+    let report = tokio::time::timeout(std::time::Duration::from_secs(60), read).await.unwrap();
+    let faults = &report.sources[0].faults;
+    assert!(
+        faults.iter().any(|fault| fault.contains("a.csv") && fault.contains("no column `Vem`")),
+        "{faults:?}"
+    );
+    assert_eq!(report.events, 1, "the other is read");
+}
+
+#[tokio::test]
 async fn a_large_one_that_is_cut_by_a_crash_goes_on() {
     let rows: Vec<Row> = (0..40_000).map(|n| (n / 10, (n % 7) as u8)).collect();
     let mut world = World::new(EXPORT, "read").await;

@@ -22,6 +22,7 @@ mod frame;
 pub mod guess;
 mod limits;
 mod nearest;
+pub mod octets;
 mod opening;
 pub mod read;
 pub mod shape;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// No record and no body is longer.
-pub const LONGEST: usize = 16 << 20;
+pub const LONGEST: usize = insyn_formats::octets::LONGEST;
 /// All bytes on their way to disk.
 const MOST: usize = 64 << 20;
 /// A permit is for so many bytes.

@@ -77,6 +77,10 @@ fn a_header_without_a_configured_column_refuses_the_file() {
     assert_eq!(fault.to_string(), "the header row has no column `Tidpunkt`");
     // Not whole yet: nothing to say.
     assert!(format.open(b"Tidpunkten,Na").is_ok());
+    let fault = format.open(b"Tidpunkt,\"Namn\n2026-08-31,\"x\"\n").unwrap_err();
+    assert_eq!(fault.to_string(), "the header row has a quoted field that is not closed");
+    let fault = format.open(&[b'x'; 64 << 10]).unwrap_err();
+    assert_eq!(fault.to_string(), "no header row ends within the first 32000 characters");
 }
 
 #[test]

@@ -3,6 +3,9 @@
 
 mod configuration;
 mod corpus;
+mod decoders;
 mod framing;
+#[path = "../../../../fuzz/src/lib.rs"]
+mod fuzz;
 mod hostile;
 mod records;

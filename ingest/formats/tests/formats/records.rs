@@ -5,7 +5,7 @@ use insyn_event::AccessEvent;
 
 use crate::corpus::{Piece, cases, cut_all};
 
-/// `UPDATE_EXPECT=1 cargo test -p insyn-formats` writes the expectations anew.
+/// `UPDATE_EXPECT=1 cargo test --workspace --test formats` writes the expectations anew.
 #[test]
 fn records_become_the_expected_rows() {
     for case in cases() {
@@ -16,8 +16,8 @@ fn records_become_the_expected_rows() {
                 let pieces = cut_all(&mut reader, &case.log, 0, || usize::MAX / 2);
                 for piece in pieces {
                     match piece {
-                        Piece::Bad { offset, len, fault } => {
-                            writeln!(text, "== {offset}+{len} bad: {fault}").unwrap()
+                        Piece::Bad { offset, len, why } => {
+                            writeln!(text, "== {offset}+{len} bad: {why}").unwrap()
                         }
                         Piece::Record { offset, len } => {
                             write!(text, "== {offset}+{len}").unwrap();
@@ -38,7 +38,7 @@ fn records_become_the_expected_rows() {
 }
 
 /// The columns that hold something, one a line; the record itself only by its length.
-fn show(row: &AccessEvent, text: &mut String) {
+pub fn show(row: &AccessEvent, text: &mut String) {
     let record = row.record.as_ref().map(String::len);
     let row = AccessEvent { record: None, ..row.clone() };
     let debug = format!("{row:#?}").replace("Some(\n        ", "").replace(",\n    ),", ",");
@@ -70,14 +70,13 @@ fn a_fault_never_shows_a_value() {
     for case in cases() {
         let Ok(mut reader) = case.format.open(&case.log) else { continue };
         for piece in cut_all(&mut reader, &case.log, 0, || 1000) {
-            let fault = match piece {
-                Piece::Bad { fault, .. } => fault,
+            let text = match piece {
+                Piece::Bad { why, .. } => why,
                 Piece::Record { offset, len } => match reader.parse(&case.log[offset..offset + len]) {
-                    Err(fault) => fault,
+                    Err(fault) => fault.to_string(),
                     Ok(_) => continue,
                 },
             };
-            let text = fault.to_string();
             for value in ["1946", "Ek", "igår", "31/8", "bomb", "Lindgren", "SE2321"] {
                 assert!(!text.contains(value), "{}: {text}", case.name);
             }

@@ -1,7 +1,6 @@
 //! Syslog, for IHE ATNA and whatever else logs so: over TLS with certificates on both sides (RFC 5425), over TCP
 //! (RFC 6587) and UDP (RFC 5426). What comes without TLS is known by its address alone and marked `unauthenticated`.
 
-mod frame;
 mod stream;
 mod udp;
 

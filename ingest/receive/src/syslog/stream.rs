@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use insyn_formats::octets::{self, Piece};
 use insyn_ingest::spool::Received;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::frame::{self, Piece};
 use crate::desk::{Desk, Receivers, Way};
 use crate::flight::LONGEST;
 
@@ -142,7 +142,7 @@ impl Talk<'_> {
 fn messages(bytes: &mut Vec<u8>) -> (Vec<Received>, Option<&'static str>) {
     let (mut at, mut records, mut lost) = (0, Vec::new(), None);
     loop {
-        match frame::cut(bytes.get(at..).unwrap_or_default()) {
+        match octets::cut(bytes.get(at..).unwrap_or_default()) {
             Piece::Message { skip, len } => {
                 let record = bytes.get(at + skip..at + skip + len).unwrap_or_default().to_vec();
                 if !record.is_empty() {

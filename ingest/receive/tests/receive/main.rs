@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod fhir;
+mod hostile;
 mod house;
 mod rivta;
 mod syslog;

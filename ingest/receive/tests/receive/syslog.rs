@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::house::House;
 
-fn message(n: u32) -> String {
+pub fn message(n: u32) -> String {
     format!(
         "<85>1 2026-08-31T07:07:37.000Z pacs app 1 IHE+RFC-3881 - <?xml version=\"1.0\"?>\n<AuditMessage>\
          <EventIdentification EventActionCode=\"R\" EventDateTime=\"2026-08-31T07:07:{:02}Z\" EventOutcomeIndicator=\"0\">\
@@ -79,14 +79,14 @@ impl Tls {
     }
 }
 
-struct Running {
-    listening: Listening,
+pub struct Running {
+    pub listening: Listening,
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
-    async fn start(house: &House, config: SyslogConfig) -> Running {
+    pub async fn start(house: &House, config: SyslogConfig) -> Running {
         let (stop, stopped) = watch::channel(false);
         let (said, ready) = oneshot::channel();
         let receivers = house.receivers.clone();
@@ -98,14 +98,14 @@ impl Running {
         Running { listening: ready.await.unwrap(), stop, task }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.send(true).unwrap();
         tokio::time::timeout(Duration::from_secs(20), self.task).await.unwrap().unwrap();
     }
 }
 
 /// Until so many records of the sender `pacs` are on disk.
-async fn stored(house: &House, records: u64) {
+pub async fn stored(house: &House, records: u64) {
     for _ in 0..400 {
         let counted = house.receivers.counted();
         let pacs = counted.iter().find(|one| one.sender == "pacs").unwrap();
@@ -117,7 +117,7 @@ async fn stored(house: &House, records: u64) {
     panic!("found {:?}, expected {records}", house.receivers.counted());
 }
 
-fn any_port() -> Option<SocketAddr> {
+pub fn any_port() -> Option<SocketAddr> {
     Some("127.0.0.1:0".parse().unwrap())
 }
 

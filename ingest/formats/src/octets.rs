@@ -1,19 +1,27 @@
-//! Where a message ends in a stream: octet counting (RFC 5425, RFC 6587), else the line.
+//! Where a message of syslog ends in a stream: octet counting (RFC 5425, RFC 6587), else the line.
 
-use crate::flight::LONGEST;
+/// What is longer is no message.
+pub const LONGEST: usize = 16 << 20;
 
 /// What stands first.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub enum Piece {
     /// A message after `skip` bytes.
-    Message { skip: usize, len: usize },
+    Message {
+        /// Bytes before it: its count, and what may stand between messages.
+        skip: usize,
+        /// Its own bytes, without a line's end.
+        len: usize,
+    },
     /// It goes on beyond these bytes.
     More,
     /// Where the next message begins can never be told.
     Lost(&'static str),
 }
 
-pub(super) fn cut(bytes: &[u8]) -> Piece {
+/// Says what is first in `bytes`, which begin where a message may.
+#[must_use]
+pub fn cut(bytes: &[u8]) -> Piece {
     let between = |byte: &&u8| matches!(byte, b'\n' | b'\r' | b' ' | 0);
     let skip = bytes.iter().take_while(between).count();
     let rest = bytes.get(skip..).unwrap_or_default();

@@ -13,6 +13,8 @@ use crate::desk::{Desk, Way};
 use crate::http::{Counter, Handed, reply, take};
 
 const MEDIA_TYPE: &str = "application/fhir+json";
+/// Each entry is judged, stored and answered: more of them than this are no Bundle of a log, but a way to ask for memory.
+const MOST_ENTRIES: usize = 10_000;
 
 /// What went wrong, as a FHIR OperationOutcome.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -87,11 +89,11 @@ pub(crate) async fn bundle(state: State<Counter>, request: Request) -> Response 
 }
 
 #[derive(Deserialize)]
-struct Kind {
+struct Kind<'a> {
     #[serde(rename = "resourceType")]
     resource_type: Option<String>,
-    #[serde(rename = "type")]
-    bundle: Option<serde_json::Value>,
+    #[serde(borrow, rename = "type")]
+    bundle: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -120,12 +122,12 @@ async fn receive(state: State<Counter>, request: Request) -> Result<Response, Re
         let why = "expected the type application/fhir+json; FHIR in XML is not taken";
         return quarantine(&handed, StatusCode::UNSUPPORTED_MEDIA_TYPE, why).await;
     }
-    match serde_json::from_slice::<Kind>(&handed.body) {
+    match serde_json::from_slice::<Kind<'_>>(&handed.body) {
         Err(_) => quarantine(&handed, StatusCode::BAD_REQUEST, "the body is not a JSON object").await,
         Ok(Kind { resource_type: Some(kind), bundle }) if kind == "Bundle" => {
-            match bundle.as_ref().and_then(serde_json::Value::as_str) {
-                Some("batch") => batch(&handed).await,
-                Some("transaction") => transaction(&handed).await,
+            match bundle.map(RawValue::get) {
+                Some("\"batch\"") => batch(&handed).await,
+                Some("\"transaction\"") => transaction(&handed).await,
                 _ => {
                     let why = "Bundle.type: expected batch or transaction";
                     quarantine(&handed, StatusCode::UNPROCESSABLE_ENTITY, why).await
@@ -160,6 +162,9 @@ struct Judged<'a> {
 
 fn judged<'a>(desk: &Desk, body: &'a [u8]) -> Result<Vec<Judged<'a>>, &'static str> {
     let bundle: Bundle<'_> = serde_json::from_slice(body).map_err(|_| "Bundle.entry: expected a list")?;
+    if bundle.entry.len() > MOST_ENTRIES {
+        return Err("Bundle.entry: more than 10000 entries; send them in several Bundles");
+    }
     Ok(bundle.entry.into_iter().map(|raw| judge(desk, raw)).collect())
 }
 

@@ -53,6 +53,24 @@ async fn fhir_that_is_meant_to_hurt_is_refused_and_kept() {
 }
 
 #[tokio::test]
+async fn a_bundle_of_more_entries_than_a_log_sends_is_refused_whole() {
+    let house = House::new().await;
+    let bundle = |entries: usize| {
+        let entries = vec!["1"; entries].join(",");
+        format!("{{\"resourceType\":\"Bundle\",\"type\":\"batch\",\"entry\":[{entries}]}}").into_bytes()
+    };
+    let body = bundle(10_001);
+    let answer = house.post("cosmic", "/fhir", JSON, body.clone()).await;
+    assert_eq!(answer.status.as_u16(), 422);
+    assert!(answer.text.contains("more than 10000 entries"), "{}", answer.text);
+    let report = house.ingest().await;
+    assert_eq!((report.events, report.quarantined), (0, 1));
+    assert_eq!(quarantined(&house).await, [hex(&body)]);
+    let answer = house.post("cosmic", "/fhir", JSON, bundle(3)).await;
+    assert_eq!(answer.status.as_u16(), 200, "each is answered by itself");
+}
+
+#[tokio::test]
 async fn soap_that_is_meant_to_hurt_is_refused_and_kept() {
     let house = House::new().await;
     let post = "<log><logId>X</logId><system><systemId>SYS-A</systemId></system><activity><startDate>\

@@ -99,7 +99,8 @@ fn measure(folder: &Path, name: &str, config: &toml::Table, sources: &[toml::Val
     let format = sources.first().and_then(|source| source["format"].as_str()).unwrap_or_default();
     if sources.len() == 1 && has_duckdb() && matches!(format, "fhir-audit-event" | "delimited" | "json") {
         for _ in 0..times {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("duckdb_ingest.py");
+            let script = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("run by cargo"))
+                .join("duckdb_ingest.py");
             let logs = files(folder, &sources[0]);
             let mut command = Command::new("python3");
             theirs.0.push(run(command.arg(script).arg(format).arg(folder.join("peer.parquet")).args(logs)));

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use arrow::array::{AsArray, RecordBatch};
+use chrono::Utc;
+use insyn_engine::error::EngineError;
 use insyn_engine::lake::Lake;
 use insyn_engine::session::{Scope, Session};
 use insyn_ingest::Ingest;
+use insyn_ingest::health::Recent;
 use insyn_ingest::spool::{Look, OwnLog};
 use insyn_receive::Receivers;
 use insyn_review::Db;
@@ -51,6 +55,12 @@ impl House {
     pub async fn session(&self, own: bool) -> anyhow::Result<Session> {
         let session = Session::open(&self.lake, self.config.organisation.timezone, Scope::All).await?;
         if own { Ok(session) } else { Ok(session.without_own()?) }
+    }
+
+    /// What the last weeks say of each source.
+    pub async fn recent(&self) -> Result<Arc<Recent>, EngineError> {
+        let session = Session::open(&self.lake, self.config.organisation.timezone, Scope::All).await?;
+        Recent::read(&session, &self.config.sources, Utc::now().timestamp_micros()).await.map(Arc::new)
     }
 
     pub async fn db(&self) -> anyhow::Result<Db> {

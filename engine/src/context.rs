@@ -19,7 +19,7 @@ pub use load::{Missing, load, missing};
 pub use manifest::{Manifest, ManifestTable, UnitPeriod};
 pub use tables::{ContextColumn, ContextTable, Kind, TABLES, table};
 
-pub(crate) use manifest::{current, table_path};
+pub(crate) use manifest::{FOLDER, MANIFEST, current, table_path};
 
 /// Why a load stopped, or the tables could not be read. Names file, line and column, never a value.
 #[derive(Debug, thiserror::Error)]

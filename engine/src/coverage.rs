@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::ScalarValue;
 
 use crate::error::EngineError;
-use crate::session::Session;
+use crate::session::{Session, instant};
 
 /// A day with fewer values does not tell whether they are the same for a reason.
 const MANY: u64 = 10;
@@ -86,11 +86,9 @@ async fn ask(
     from: i64,
     to: i64,
 ) -> Result<Vec<RecordBatch>, EngineError> {
-    let instant = |at| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
     let mut parameters = vec![("from", instant(from)), ("to", instant(to))];
-    parameters.extend(source.map(|source| ("source", ScalarValue::Utf8(Some(source.to_owned())))));
-    let frame = session.datafusion().sql(query).await?.with_param_values(ParamValues::from(parameters))?;
-    Ok(frame.collect().await?)
+    parameters.extend(source.map(|source| ("source", ScalarValue::from(source))));
+    Ok(session.ask(query, parameters).await?.collect().await?)
 }
 
 /// Which registers are loaded: without one, nobody can be said to be unknown.

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::ScalarValue;
 use serde::Serialize;
 
 use crate::error::EngineError;
@@ -44,9 +44,8 @@ pub async fn stated_days(session: &Session, source: Option<&str>) -> Result<Vec<
                FROM exports WHERE coalesce($source, source) = source) AS latest \
          WHERE nth = 1 ORDER BY source, day, read_at, file_id";
     let source = ScalarValue::Utf8(source.map(str::to_owned));
-    let frame = session.datafusion().sql(query).await?;
-    let frame = frame.with_param_values(ParamValues::from(vec![("source", source)]))?;
-    Ok(frame.collect().await?.iter().flat_map(days).collect())
+    let answer = session.ask(query, vec![("source", source)]).await?.collect().await?;
+    Ok(answer.iter().flat_map(days).collect())
 }
 
 fn days(batch: &RecordBatch) -> Vec<StatedDay> {

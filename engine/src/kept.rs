@@ -2,14 +2,14 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use insyn_event::AccessEvent;
 
 use crate::error::EngineError;
 use crate::lake::{Amended, Snapshot, Table, Window};
-use crate::session::Session;
+use crate::session::{Session, instant};
 
 /// Bytes of a file, where they lay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,14 +77,12 @@ impl Pieces {
              ON q.file_id = g.file_id AND q.file_offset = g.from_offset \
              WHERE q.source = $source AND q.state <> 'mended' \
              ORDER BY file_id, file_offset";
-        let time = |at: i64| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
-        let parameters = ParamValues::from(vec![
+        let parameters = vec![
             ("source", ScalarValue::from(source)),
-            ("from", time(window.from.unwrap_or(i64::MIN))),
-            ("to", time(window.to.unwrap_or(i64::MAX))),
-        ]);
-        let frame = session.datafusion().sql(query).await?.with_param_values(parameters)?;
-        let rows = frame.execute_stream().await?;
+            ("from", instant(window.from.unwrap_or(i64::MIN))),
+            ("to", instant(window.to.unwrap_or(i64::MAX))),
+        ];
+        let rows = session.ask(query, parameters).await?.execute_stream().await?;
         let snapshot = session.snapshot().clone();
         Ok(Pieces { snapshot, source: source.to_owned(), rows, batch: None, at: 0, held: None })
     }
@@ -161,17 +159,15 @@ pub async fn rows_beside(
     (from, to): (i64, i64),
     mut each: impl FnMut(AccessEvent),
 ) -> Result<(), EngineError> {
-    let time = |at: i64| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
     let query = "SELECT * EXCEPT (record) FROM access_events WHERE source = $source AND file_id <> $file \
          AND occurred_at >= $from AND occurred_at <= $to";
-    let parameters = ParamValues::from(vec![
+    let parameters = vec![
         ("source", ScalarValue::from(source)),
         ("file", ScalarValue::from(file)),
-        ("from", time(from)),
-        ("to", time(to)),
-    ]);
-    let frame = session.datafusion().sql(query).await?.with_param_values(parameters)?;
-    let mut rows = frame.execute_stream().await?;
+        ("from", instant(from)),
+        ("to", instant(to)),
+    ];
+    let mut rows = session.ask(query, parameters).await?.execute_stream().await?;
     while let Some(batch) = rows.next().await {
         AccessEvent::rows_of(&batch?).into_iter().for_each(&mut each);
     }
@@ -189,10 +185,8 @@ pub async fn quarantined_beside(
     mut each: impl FnMut(&[u8]),
 ) -> Result<(), EngineError> {
     let query = "SELECT bytes FROM quarantine WHERE source = $source AND file_id <> $file";
-    let parameters =
-        ParamValues::from(vec![("source", ScalarValue::from(source)), ("file", ScalarValue::from(file))]);
-    let frame = session.datafusion().sql(query).await?.with_param_values(parameters)?;
-    let mut rows = frame.execute_stream().await?;
+    let parameters = vec![("source", ScalarValue::from(source)), ("file", ScalarValue::from(file))];
+    let mut rows = session.ask(query, parameters).await?.execute_stream().await?;
     while let Some(batch) = rows.next().await {
         batch?.column(0).as_binary::<i32>().iter().flatten().for_each(&mut each);
     }
@@ -208,13 +202,11 @@ pub async fn open_items(
     table: Table,
     source: &str,
 ) -> Result<Vec<(String, i64)>, EngineError> {
-    let place = if table == Table::Gaps { "from_offset" } else { "file_offset" };
-    let name = table.name();
+    let (name, place) = (table.name(), table.place());
     let query = format!(
         "SELECT file_id, {place} FROM {name} WHERE source = $source AND state = 'open' ORDER BY 1, 2"
     );
-    let parameters = ParamValues::from(vec![("source", ScalarValue::from(source))]);
-    let frame = session.datafusion().sql(&query).await?.with_param_values(parameters)?;
+    let frame = session.ask(&query, vec![("source", ScalarValue::from(source))]).await?;
     let mut items = Vec::new();
     for batch in frame.collect().await? {
         let (files, places) =

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono_tz::Tz;
-use datafusion::common::TableReference;
+use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::{MemTable, TableProvider, ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::TryStreamExt;
 
 use crate::context;
@@ -83,6 +83,11 @@ impl Answer {
         }
         subjects.into_iter().collect()
     }
+}
+
+/// An instant (µs UTC) as a parameter of [`Session::ask`].
+pub(crate) fn instant(at: i64) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()))
 }
 
 /// The columns that hold persons' numbers, by their names.
@@ -249,6 +254,15 @@ impl Session {
     /// A runtime with a memory bound of its own.
     pub(crate) fn bounded_runtime(&self, memory: usize) -> Result<Arc<RuntimeEnv>, DataFusionError> {
         self.runtime.bounded(memory)
+    }
+
+    /// A query of Insyn's own, with its `$parameters` filled in.
+    pub(crate) async fn ask(
+        &self,
+        query: &str,
+        parameters: Vec<(&str, ScalarValue)>,
+    ) -> Result<DataFrame, EngineError> {
+        Ok(self.context.sql(query).await?.with_param_values(ParamValues::from(parameters))?)
     }
 
     /// Runs a plan of Insyn's own to its end.

@@ -166,13 +166,11 @@ impl SourceConfig {
 
     /// How the rows of a workbook are written for this source; none where no file can be one.
     pub(crate) fn row_style(&self) -> Option<RowStyle> {
-        let first = |text: &Option<String>, otherwise| {
-            text.as_ref().and_then(|text| text.bytes().next()).unwrap_or(otherwise)
-        };
         let rows = self.format.format == FormatName::Delimited;
+        let written = RowStyle::default();
         rows.then(|| RowStyle {
-            delimiter: self.format.delimiter_byte(),
-            quote: first(&self.format.quote, b'"'),
+            delimiter: self.format.delimiter_byte().unwrap_or(written.delimiter),
+            quote: self.format.quote_byte().ok().flatten().unwrap_or(written.quote),
         })
     }
 
@@ -206,6 +204,13 @@ impl SourceConfig {
         if posted && self.sender.iter().any(|sender| !sender.address.is_empty()) {
             let found = format!("an address at a source of format {}", self.format.format);
             return fault("sender", found, "a token or a certificate: only syslog comes from addresses");
+        }
+        if !self.sender.is_empty() && self.delivery == Delivery::Export {
+            return fault(
+                "delivery",
+                "export at a source with senders".into(),
+                "stream: what is sent states no period",
+            );
         }
         if !self.sender.is_empty() && self.format.format == FormatName::Delimited {
             return fault(
@@ -247,6 +252,11 @@ mod tests {
             ("name = \"a\"\npath = []\nformat = \"fhir-audit-event\"", "path"),
             ("name = \"a\"\npath = [\"x/***\"]\nformat = \"fhir-audit-event\"", "path"),
             ("name = \"a\"\npath = [\"x\"]\nformat = \"pattern\"\npattern = \"(\"", "pattern"),
+            (
+                "name = \"a\"\nformat = \"fhir-audit-event\"\ndelivery = \"export\"\n\
+                 [[sender]]\nname = \"b\"",
+                "delivery",
+            ),
         ];
         for (text, key) in cases {
             let source: SourceConfig = toml::from_str(text).unwrap();

@@ -59,7 +59,7 @@ impl Content {
             Packing::Plain if rows.is_some() && first.starts_with(sheet::FIRST) => Packing::Sheet,
             packing => packing,
         };
-        let rows = rows.unwrap_or(RowStyle { delimiter: b';', quote: b'"' });
+        let rows = rows.unwrap_or_default();
         Ok(Content { file, packing, rows, end: u64::MAX })
     }
 

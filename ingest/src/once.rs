@@ -333,13 +333,11 @@ impl Ingest {
         id: String,
         candidate: Candidate,
     ) -> Result<(SourceReader, bool), IngestError> {
-        let (path, counted) = (candidate.path.clone(), (id.clone(), candidate.clone()));
-        let profile;
-        (reader, profile) = on_reader(move || {
+        let count = move || {
             let profile = reader.profile(&id, &candidate);
-            (reader, profile)
-        })
-        .await?;
+            (reader, profile, id, candidate)
+        };
+        let (mut reader, profile, id, candidate) = on_reader(count).await?;
         match profile {
             Ok(Some(profile)) => {
                 let zone = reader.setting().organisation.timezone;
@@ -350,8 +348,8 @@ impl Ingest {
             }
             Ok(None) => {}
             Err(error) => {
-                let (id, candidate) = counted;
-                reader.failed(id, candidate, format!("cannot read {}: {error}", path.display()));
+                let why = format!("cannot read {}: {error}", candidate.path.display());
+                reader.failed(id, candidate, why);
                 return Ok((reader, true));
             }
         }

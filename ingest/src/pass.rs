@@ -27,8 +27,7 @@ const CHUNK: usize = 1 << 20;
 pub const LONGEST: usize = 16 << 20;
 /// Of such a record so much goes to quarantine, the rest by reference.
 const SAMPLE: usize = 64 << 10;
-/// How much of the head a format may look at.
-const FORMAT_HEAD: usize = 64 << 10;
+
 /// What all files of a source have in common.
 pub struct Setting {
     pub source: SourceConfig,
@@ -110,7 +109,7 @@ pub fn read(
     let origin = setting.source.sender_of(&candidate.path);
     let left = origin.is_some() && content.is_left();
     let content = if origin.is_some() { content.only_durable()? } else { content };
-    let head = content.head(FORMAT_HEAD)?;
+    let head = content.head(Format::HEAD)?;
     let Some((tail, bytes)) = holds(file, &head, &content)? else { return Ok((End::Moved, None)) };
     let packed = content.is_packed();
     if setting.source.format.format == FormatName::Delimited && !packed && !head.contains(&b'\n') {

@@ -36,6 +36,12 @@ pub struct SheetText {
     at: usize,
 }
 
+impl Default for RowStyle {
+    fn default() -> RowStyle {
+        RowStyle { delimiter: b';', quote: b'"' }
+    }
+}
+
 impl SheetText {
     /// Begins to read the first sheet.
     pub fn of(workbook: impl Read + Seek + Send + 'static, style: RowStyle) -> io::Result<SheetText> {

@@ -36,23 +36,28 @@ pub struct Known<'a> {
     pub base: &'a Path,
 }
 
-/// The session with those of the tables that `query` names: they cost a look at weeks of events.
+/// The session with those of the tables that `query` names: they cost a look at weeks of events. `recent` is asked only
+/// when it is needed.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub async fn with_tables(session: Session, query: &str, known: &Known<'_>) -> Result<Session, IngestError> {
+pub async fn with_tables(
+    session: Session,
+    query: &str,
+    known: &Known<'_>,
+    recent: impl Future<Output = Result<Arc<Recent>, EngineError>>,
+) -> Result<Session, IngestError> {
     let query = query.to_lowercase();
     let names =
         |table: &str| query.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == table);
-    let now = Utc::now().timestamp_micros();
     let mut session = session;
     if names(COVERAGE) {
+        let now = Utc::now().timestamp_micros();
         let rows = law::coverage(&session, known.sources, now - DAYS * DAY, i64::MAX / 2).await?;
         session = with(session, COVERAGE, coverage_table(&rows))?;
     }
     if names(HEALTH) {
-        let recent = Recent::read(&session, known.sources, now).await?;
-        let rows = status(known.lake, known.organisation, known.sources, known.base, &recent).await?;
+        let rows = status(known.lake, known.organisation, known.sources, known.base, &*recent.await?).await?;
         session = with(session, HEALTH, health_table(known.sources, &rows))?;
     }
     Ok(session)

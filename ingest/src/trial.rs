@@ -20,8 +20,6 @@ use crate::{LegalArea, SourceConfig, SourceFault};
 
 /// So much of the file is read.
 const SEEN: usize = 1 << 20;
-/// So much of it is guessed from.
-const HEAD: usize = 64 << 10;
 /// So many rows are shown.
 const SHOWN: usize = 20;
 
@@ -108,13 +106,13 @@ pub fn trial(
     organisation: &Organisation,
 ) -> Result<Trial, TrialError> {
     let cannot_read = || IngestError::io("cannot read", path);
-    let rows = configured.map_or(Some(RowStyle { delimiter: b';', quote: b'"' }), SourceConfig::row_style);
+    let rows = configured.map_or(Some(RowStyle::default()), SourceConfig::row_style);
     let head =
         Content::open(path, rows).and_then(|content| content.head(SEEN)).map_err(|e| cannot_read()(e))?;
     let (config, area, source, notes) = match configured {
         Some(source) => (source.format.clone(), source.legal_area, None, Vec::new()),
         None => {
-            let guess = guess(head.get(..HEAD).unwrap_or(&head))
+            let guess = guess(head.get(..Format::HEAD).unwrap_or(&head))
                 .ok_or_else(|| TrialError::Shapeless { path: path.display().to_string() })?;
             let (name, glob) = named_after(path);
             let block = source_block(&guess.config, &name, &glob);
@@ -148,7 +146,7 @@ struct Read {
 
 impl Read {
     fn through(&mut self, format: &Format, bytes: &[u8], whole: bool) {
-        let mut reader = match format.open(bytes.get(..HEAD).unwrap_or(bytes)) {
+        let mut reader = match format.open(bytes.get(..Format::HEAD).unwrap_or(bytes)) {
             Ok(reader) => reader,
             Err(fault) => return self.refuse(fault.to_string()),
         };

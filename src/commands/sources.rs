@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::bail;
 use chrono::Utc;
 use insyn_engine::exports;
-use insyn_ingest::health::Recent;
 use insyn_ingest::{Explanation, SourceConfig, explain, law, nearest, status};
 
 use crate::cli::{FormatOption, Sources, SourcesAction};
@@ -43,8 +42,7 @@ pub async fn run(config: &Path, arguments: Sources) -> anyhow::Result<ExitCode> 
 
 async fn status_of(house: &House, format: &FormatOption) -> anyhow::Result<()> {
     let config = &house.config;
-    let now = Utc::now().timestamp_micros();
-    let recent = Recent::read(&house.session(true).await?, &config.sources, now).await?;
+    let recent = house.recent().await?;
     let status =
         status::status(&house.lake, &config.organisation, &config.sources, &config.base, &recent).await?;
     print::records(format.chosen(), &status, config.organisation.timezone)

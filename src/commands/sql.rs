@@ -23,7 +23,7 @@ pub async fn run(config: &Path, arguments: Sql) -> anyhow::Result<ExitCode> {
         sources: &config.sources,
         base: &config.base,
     };
-    let session = with_tables(session, &arguments.query, &known).await?;
+    let session = with_tables(session, &arguments.query, &known, house.recent()).await?;
     let answer = session.sql(&arguments.query).await?;
     house
         .looked(CommandLook {

@@ -107,9 +107,7 @@ fn what_is_asked_wrongly_is_refused_and_changes_nothing() {
 
 #[test]
 fn killed_at_any_step_it_is_done_whole_or_not_at_all() {
-    let points =
-        ["amended-events-put", "amended-sides-committed", "before-amended-commit", "after-amended-commit"];
-    for point in points {
+    for point in insyn_engine::failpoint::AMEND {
         let house = misread();
         mend_settings(&house);
         let mut command = house.command(&AGAIN);

@@ -1,7 +1,8 @@
 //! The house holds its shape: arrows between rooms run down only.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+
+use crate::house::checkout;
 
 /// Room, its folder, and the rooms that it may lean on.
 const ROOMS: &[(&str, &str, &[&str])] = &[
@@ -44,7 +45,7 @@ const NEVER: &[(&str, &[&str])] = &[
 ];
 
 fn manifest(folder: &str) -> toml::Table {
-    let path = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join(folder).join("Cargo.toml");
+    let path = checkout().join(folder).join("Cargo.toml");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::house::{House, audit_event};
+use crate::house::{House, Running, audit_event};
 
 const ANNA: &str = "191212121212";
 
@@ -48,7 +48,7 @@ fn what_was_lost_is_put_back_and_read_on() {
     assert!(!findings.is_empty());
 
     let mut command = house.command(&["serve"]);
-    let mut serve = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let serve = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let mut written = 200;
     let grow = |written: &mut usize, to: usize| {
         while *written < to {
@@ -70,8 +70,7 @@ fn what_was_lost_is_put_back_and_read_on() {
             std::thread::sleep(Duration::from_millis(5));
         }
     });
-    serve.kill().unwrap();
-    serve.wait().unwrap();
+    serve.kill();
     grow(&mut written, 4100);
 
     lose_everything(&house);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::house::{House, audit_event, finish, rustc};
+use crate::house::{House, audit_event, checkout, finish, rustc};
 
 const LINES: usize = 4000;
 
@@ -96,7 +96,7 @@ fn a_crash_around_each_fsync_link_and_rename_loses_nothing_and_doubles_nothing()
 #[test]
 fn a_release_build_has_no_failpoints() {
     let folder = tempfile::tempdir().unwrap();
-    let failpoint = concat!(env!("CARGO_MANIFEST_DIR"), "/engine/src/failpoint.rs");
+    let failpoint = checkout().join("engine/src/failpoint.rs");
     let main = format!(
         "#[path = {failpoint:?}] mod failpoint;\n\
          fn main() {{ for point in failpoint::STORE {{ failpoint::crash_at(point); }} println!(\"alive\"); }}"

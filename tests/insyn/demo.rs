@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use insyn_demo::{Scale, World};
 use serde_json::Value;
 
 use crate::browser::{Browser, free_port};
-use crate::house::{finish, insyn};
+use crate::house::{Running, finish, insyn};
 
 /// A demo that serves; killed when dropped.
 struct Demo {
-    child: Child,
+    process: Running,
     address: String,
     said: String,
 }
@@ -27,10 +27,10 @@ impl Demo {
         let port = free_port().to_string();
         let mut command = insyn(folder);
         command.args(["demo", "--dir", "world", "--days", "10", "--port", &port]);
-        let mut child =
-            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut process =
+            Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts"));
         let (sender, lines) = mpsc::channel();
-        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let stderr = BufReader::new(process.0.stderr.take().expect("piped"));
         std::thread::spawn(move || {
             stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
@@ -40,34 +40,24 @@ impl Demo {
             let left = deadline.saturating_duration_since(Instant::now());
             match lines.recv_timeout(left) {
                 Ok(line) => said.push_str(&(line + "\n")),
-                Err(_) => {
-                    let _ = child.kill();
-                    panic!("the demo did not serve within five minutes:\n{said}");
-                }
+                Err(_) => panic!("the demo did not serve within five minutes:\n{said}"),
             }
         }
-        Demo { child, address: format!("http://127.0.0.1:{port}"), said }
+        Demo { process, address: format!("http://127.0.0.1:{port}"), said }
     }
 
     /// Ctrl-C; gives the exit status.
     fn interrupt(mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
+        let pid = self.process.0.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            if let Some(status) = self.child.try_wait().expect("waits") {
+            if let Some(status) = self.process.0.try_wait().expect("waits") {
                 return status.code();
             }
             assert!(Instant::now() < deadline, "Ctrl-C did not end the demo within 30 seconds");
             std::thread::sleep(Duration::from_millis(50));
         }
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

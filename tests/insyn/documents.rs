@@ -2,11 +2,12 @@
 //! With `INSYN_UPDATE=1` the files are rewritten.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use insyn_engine::context::{self, Kind};
 use insyn_engine::event::{self, COLUMNS};
 use insyn_rules::Pack;
+
+use crate::house::checkout;
 
 #[test]
 fn the_columns_of_access_events() {
@@ -80,7 +81,7 @@ fn the_rules_of_the_pack() {
 
 #[track_caller]
 fn is_written(file: &str, mark: &str, table: &str) {
-    let path = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join(format!("docs/{file}.md"));
+    let path = checkout().join(format!("docs/{file}.md"));
     let text = std::fs::read_to_string(&path).unwrap();
     let begin = format!("<!-- {mark} -->\n");
     let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("docs/{file}.md lacks {begin}"));

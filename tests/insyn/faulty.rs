@@ -1,9 +1,9 @@
 //! A disk that fails: reads and writes that do a part of what they were asked for, errors of reading, writing and
 //! fsync, a disk that gets full. Whatever a run met, the next one on a sound disk has exactly what was written.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::house::{House, audit_event, finish, rustc};
+use crate::house::{House, audit_event, checkout, finish, rustc};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -82,7 +82,7 @@ struct Shim {
 impl Shim {
     fn build() -> Shim {
         let shim = Shim { folder: tempfile::tempdir().expect("a temporary folder") };
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/insyn/faulty/shim.rs");
+        let source = checkout().join("tests/insyn/faulty/shim.rs");
         rustc(&source, &shim.library(), &["--crate-type", "cdylib", "-D", "warnings"]);
         shim
     }

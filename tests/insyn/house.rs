@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The configuration that the tests share: one source of each format that needs mapping, and plain ones.
@@ -107,10 +107,32 @@ pub struct Run {
     pub stderr: String,
 }
 
+/// A process that goes on by itself; killed when it is dropped, a test that failed included.
+pub struct Running(pub Child);
+
+impl Running {
+    pub fn kill(mut self) {
+        self.0.kill().expect("kill -9");
+        self.0.wait().expect("it ends");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 pub fn insyn(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_insyn"));
     command.current_dir(folder).env("NO_COLOR", "1").env_remove("INSYN_LOG").stdin(Stdio::null());
     command
+}
+
+/// Where this checkout is now: what was compiled may lie in a cache that another one filled.
+pub fn checkout() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("run by cargo"))
 }
 
 /// Compiles one file that stands alone.

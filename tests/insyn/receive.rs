@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use crate::house::{House, audit_event};
+use crate::house::{House, Running, audit_event};
 
 const RECEIVING: &str = r#"
 [organisation]
@@ -42,7 +42,7 @@ sender = [{ name = "rsyslog", certificate = "rsyslog.example" }]
 
 /// `insyn serve`, until it is dropped or killed.
 struct Serving {
-    child: Child,
+    process: Running,
     api: String,
     syslog: String,
 }
@@ -55,14 +55,10 @@ impl Serving {
     /// One that dies at a failpoint.
     fn crashing(house: &House, point: &str) -> Serving {
         let mut command = house.command(&["serve"]);
-        let mut child = command
-            .env("INSYN_CRASH_AT", point)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("starts");
+        command.env("INSYN_CRASH_AT", point).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Running(command.spawn().expect("starts"));
         let (said, lines) = mpsc::channel();
-        let stderr = child.stderr.take().expect("piped");
+        let stderr = process.0.stderr.take().expect("piped");
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let _ = said.send(line);
@@ -79,19 +75,7 @@ impl Serving {
                 syslog = Some(address.to_owned());
             }
         }
-        Serving { child, api: api.expect("an address"), syslog: syslog.expect("an address") }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().expect("kill -9");
-        self.child.wait().expect("it ends");
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Serving { process, api: api.expect("an address"), syslog: syslog.expect("an address") }
     }
 }
 
@@ -184,7 +168,7 @@ fn what_was_acknowledged_is_there_once_after_kill_9() {
             })
             .collect();
         std::thread::sleep(Duration::from_millis(1500 + 400 * round));
-        serving.kill();
+        serving.process.kill();
         for sender in senders {
             acknowledged.extend(sender.join().expect("the sender ends"));
         }

@@ -16,7 +16,7 @@ use crate::{
     look::{self, Seen},
     negotiate::{self, Form, Rows},
     problem::Problem,
-    rows,
+    quiet, rows,
 };
 
 /// A query, and why it is asked.
@@ -78,7 +78,8 @@ pub(crate) async fn query(
     }
     let known =
         Known { lake: &app.lake, organisation: &app.organisation, sources: &app.sources, base: &app.base };
-    let session = with_tables(session, &request.query, &known)
+    let recent = async { Ok(quiet::recent(&app).await) };
+    let session = with_tables(session, &request.query, &known, recent)
         .await
         .map_err(|fault| Problem::internal("looking at the sources", &fault))?;
     let seen = |subjects, rows| Seen {

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ContextError;
 
-const FOLDER: &str = "context";
-const MANIFEST: &str = "manifest.json";
+/// Where the loads lie in the lake.
+pub(crate) const FOLDER: &str = "context";
+/// The file that a load has when it is whole.
+pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// One load of context tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

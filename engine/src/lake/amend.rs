@@ -6,7 +6,7 @@
 //! leaves the lake as it was, and files that no commit names.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -18,7 +18,7 @@ use insyn_event::AccessEvent;
 
 use super::actions::{addition, domain as domain_line, removal, within};
 use super::commit::{Put, by_year, encoding, forget, ordinal_of, put_events, retract};
-use super::compact::read;
+use super::compact::{merged_path, read};
 use super::encode;
 use super::error::LakeError;
 use super::lock::LakeLock;
@@ -98,7 +98,7 @@ impl Lake {
         }
         let ordinal = numbered(inner.events(), source).await?;
         let snapshot = self.snapshot().await?;
-        let sequence = state.again.get(source).map_or(0, |again| again.sequence);
+        let sequence = state.again.get(source).map_or(0, AgainState::sequence);
         Ok(Amendment {
             inner,
             source: source.to_owned(),
@@ -114,10 +114,9 @@ impl Lake {
 
     /// The lake's maintenance, waited for a while: a merge takes seconds.
     pub(super) async fn lease(&self) -> Result<LakeLock, LakeError> {
-        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let patience = Instant::now() + PATIENCE;
         loop {
-            match super::lock::lock(&self.inner.folder, &writer, "maintenance") {
+            match self.inner.maintenance() {
                 Err(LakeError::Locked { .. }) if Instant::now() < patience => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -165,8 +164,8 @@ impl Amendment {
         let mut held = false;
         let outcome = self.inner.events().transact(|state| {
             let live = |file: &Arc<LakeFile>| state.files.iter().any(|known| known.path == file.path);
-            let number = state.again.get(source).map_or(0, |again| again.number);
-            held = gone.iter().all(live) && number + 1 == again.number;
+            let number = state.again.get(source).map_or(0, AgainState::number);
+            held = gone.iter().all(live) && number + 1 == again.number();
             if !held {
                 return Ok(Decision::Nothing);
             }
@@ -178,7 +177,7 @@ impl Amendment {
                 later => later.max(last_event),
             };
             let id = format!("{}:again", app_id(source));
-            let version = i64::try_from(again.number).unwrap_or(i64::MAX);
+            let version = i64::try_from(again.number()).unwrap_or(i64::MAX);
             let now = Some(Utc::now().timestamp_millis());
             let mut actions = vec![
                 Action::Txn(Transaction::new_with_last_update(id, version, now)),
@@ -196,7 +195,7 @@ impl Amendment {
                 for table in [Table::Quarantine, Table::Gaps] {
                     clean(self.inner.tables.of(table), source, &state).await?;
                 }
-                tracing::debug!(source, number = again.number, "amended");
+                tracing::debug!(source, number = again.number(), "amended");
                 Ok(amended)
             }
             outcome => {
@@ -240,8 +239,7 @@ impl Amendment {
         }
         crash_at("amended-events-put");
         let again = &mut written.again;
-        again.number += 1;
-        (again.ordinal, again.sequence) = (self.ordinal, self.sequence);
+        again.ordinal = self.ordinal;
         again.files.clear();
         again.dropped.clear();
         again.quarantine_settled +=
@@ -284,8 +282,7 @@ impl Amendment {
             if parts.kept.iter().any(|batch| batch.num_rows() > 0) {
                 let encoded = encoding(Table::AccessEvents, move || encode::merged(&parts.kept)).await?;
                 let year = file.year.clone().unwrap_or_default();
-                let path = format!("year={year}/merged-{}.parquet", uuid::Uuid::new_v4().simple());
-                let add = addition(path, Some(year), &encoded);
+                let add = addition(merged_path(&year), Some(year), &encoded);
                 log.put_file(&add.path, encoded.bytes).await?;
                 self.put.push(Put::of(add));
             }
@@ -329,7 +326,7 @@ impl Amendment {
         }
         let mut adds = Vec::new();
         for encoded in written {
-            let add = addition(amendment_file(again.number), None, &encoded);
+            let add = addition(amendment_file(again.number() + 1), None, &encoded);
             log.put_file(&add.path, encoded.bytes).await?;
             again.files.push(format!("{}/{}", table.name(), add.path));
             adds.push(add);
@@ -387,12 +384,9 @@ fn parted(batches: Vec<RecordBatch>, source: &str, window: Window) -> Result<Par
     let fault = |e: arrow::error::ArrowError| LakeError::encode(Table::AccessEvents, e);
     let mut parts = Parts { kept: Vec::new(), removed: 0, latest_kept: None };
     for batch in batches {
-        let column = |name: &str| {
-            let missing = || LakeError::encode(Table::AccessEvents, format!("no column {name}"));
-            batch.column_by_name(name).ok_or_else(missing)
-        };
-        let sources = column("source")?.as_string::<i32>();
-        let times = column("occurred_at")?.as_primitive::<TimestampMicrosecondType>();
+        let sources = Table::AccessEvents.column(&batch, "source")?.as_string::<i32>();
+        let times =
+            Table::AccessEvents.column(&batch, "occurred_at")?.as_primitive::<TimestampMicrosecondType>();
         let mut stays = Vec::with_capacity(batch.num_rows());
         for (of, at) in sources.iter().zip(times.values()) {
             let ours = of == Some(source);

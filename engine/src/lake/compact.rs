@@ -61,7 +61,7 @@ pub(super) async fn merge(log: &TableLog, least: usize) -> Result<Option<Merged>
     let encoded =
         MERGER.run(move || one_file(packed)).await.map_err(|e| LakeError::encode(log.table, e))??;
     let rows = encoded.stats.rows;
-    let path = format!("year={year}/merged-{}.parquet", uuid::Uuid::new_v4().simple());
+    let path = merged_path(&year);
     let add = Add { data_change: false, ..addition(path.clone(), Some(year), &encoded) };
     crash_at("before-merged-put");
     log.put_file(&path, encoded.bytes).await?;
@@ -92,6 +92,11 @@ pub(super) async fn merge(log: &TableLog, least: usize) -> Result<Option<Merged>
         // The entry may have become durable: the file stays, and is swept one day if it did not.
         Err(error) => Err(error),
     }
+}
+
+/// What a file of rows of several segments is called, relative to its table.
+pub(super) fn merged_path(year: &str) -> String {
+    format!("year={year}/merged-{}.parquet", uuid::Uuid::new_v4().simple())
 }
 
 fn small_by_year(files: &[Arc<LakeFile>]) -> BTreeMap<String, Vec<Arc<LakeFile>>> {
@@ -151,10 +156,7 @@ fn fingerprint(batches: &[RecordBatch]) -> Result<(u64, u64), LakeError> {
     let table = Table::AccessEvents;
     let (mut rows, mut sum) = (0u64, 0u64);
     for batch in batches {
-        let column = |name: &str| {
-            batch.column_by_name(name).ok_or_else(|| LakeError::encode(table, format!("no column {name}")))
-        };
-        let (segments, seqs) = (column("segment")?, column("seq")?);
+        let (segments, seqs) = (table.column(batch, "segment")?, table.column(batch, "seq")?);
         let (segments, seqs) = (segments.as_primitive::<Int64Type>(), seqs.as_primitive::<Int32Type>());
         for (segment, seq) in segments.values().iter().zip(seqs.values()) {
             rows += 1;

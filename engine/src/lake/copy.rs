@@ -9,12 +9,11 @@ use object_store::{Error as StoreFault, ObjectStore, ObjectStoreExt};
 use super::error::LakeError;
 use super::log::TableLog;
 use super::{Lake, Table, location};
+use crate::context;
 use crate::store::{self, DurableStore};
 
 /// Log clean-up may take an entry away while it is copied; then it is begun again.
 const ATTEMPTS: usize = 5;
-/// What lies beside the tables.
-const CONTEXT: &str = "context";
 
 impl Lake {
     /// The folder that `url` names, without opening it.
@@ -77,9 +76,9 @@ async fn copy_table(log: &TableLog, to: &DurableStore) -> Result<u64, LakeError>
 
 /// The loads of context tables: a load never changes once it has its manifest, which is put last here too.
 async fn copy_context(from: &dyn ObjectStore, to: &DurableStore) -> Result<(), LakeError> {
-    let listed: Vec<_> = from.list(Some(&Path::from(CONTEXT))).try_collect().await?;
+    let listed: Vec<_> = from.list(Some(&Path::from(context::FOLDER))).try_collect().await?;
     let mut paths: Vec<Path> = listed.into_iter().map(|found| found.location).collect();
-    paths.sort_by_key(|path| (path.filename() == Some("manifest.json"), path.clone()));
+    paths.sort_by_key(|path| (path.filename() == Some(context::MANIFEST), path.clone()));
     for path in paths {
         match from.get(&path).await {
             Ok(found) => {

@@ -96,9 +96,7 @@ pub(super) fn merged(batches: &[RecordBatch]) -> Result<Encoded, LakeError> {
     let fault = |e: ArrowError| LakeError::encode(table, e);
     let schema = table.file_schema();
     let all = arrow::compute::concat_batches(&schema, batches).map_err(fault)?;
-    let column = |name: &str| {
-        all.column_by_name(name).cloned().ok_or_else(|| LakeError::encode(table, format!("no column {name}")))
-    };
+    let column = |name: &str| table.column(&all, name).cloned();
     let options = Some(SortOptions { descending: false, nulls_first: false });
     let mut sort = Vec::new();
     for name in SORT.iter().chain(&["segment", "seq"]) {

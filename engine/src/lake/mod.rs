@@ -147,8 +147,7 @@ impl Lake {
     /// [`Lake::progress`] whether it counts.
     pub async fn commit(&self, batch: SourceCommit) -> Result<Committed, LakeError> {
         let inner = &self.inner;
-        let writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let committed = commit::commit(&inner.tables, &writer, batch).await?;
+        let committed = commit::commit(&inner.tables, &inner.writer(), batch).await?;
         self.checkpoint_when_due().await?;
         self.merge_when_due().await?;
         Ok(committed)
@@ -160,8 +159,7 @@ impl Lake {
     /// # Errors
     /// [`LakeError::Locked`] when another process merges; when files cannot be read or written.
     pub async fn compact(&self) -> Result<Option<Merged>, LakeError> {
-        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let _lease = lock::lock(&self.inner.folder, &writer, "maintenance")?;
+        let _lease = self.inner.maintenance()?;
         self.inner.merge(1).await
     }
 
@@ -183,8 +181,7 @@ impl Lake {
         }
         let inner = Arc::clone(inner);
         tokio::spawn(async move {
-            let writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            match lock::lock(&inner.folder, &writer, "maintenance") {
+            match inner.maintenance() {
                 Ok(_lease) => {
                     let merged = async {
                         while inner.merge(compact::LEFT_ALONE / 2).await?.is_some() {}
@@ -317,6 +314,16 @@ impl Inner {
             log.forget_file(path).await;
         }
         Ok(gone.len() as u64)
+    }
+
+    /// Who works on the lake here, for those who meet it.
+    fn writer(&self) -> String {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The lake's maintenance, for one at a time: whoever has it may replace files.
+    fn maintenance(&self) -> Result<LakeLock, LakeError> {
+        lock::lock(&self.folder, &self.writer(), "maintenance")
     }
 
     fn events(&self) -> &TableLog {

@@ -51,12 +51,9 @@ pub(super) fn settled(
     states: &HashMap<(String, i64), Settled>,
     amended: &Amended,
 ) -> Result<Done, LakeError> {
-    let place = if table == Table::Gaps { "from_offset" } else { "file_offset" };
-    let column = |name: &str| {
-        rows.column_by_name(name).ok_or_else(|| LakeError::encode(table, format!("no column {name}")))
-    };
+    let column = |name: &str| table.column(&rows, name);
     let files = column("file_id")?.as_string::<i32>();
-    let places = column(place)?.as_primitive::<Int64Type>();
+    let places = column(table.place())?.as_primitive::<Int64Type>();
     let before = column("state")?.as_string::<i32>();
     let now: Vec<Option<Settled>> = (0..rows.num_rows())
         .map(|row| {

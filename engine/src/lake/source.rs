@@ -43,12 +43,8 @@ pub(super) struct SourceState {
 /// What `insyn.again.<name>` holds: what was amended of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct AgainState {
-    /// How many amendments there were.
-    pub number: u64,
     /// The number of the source's amended rows, as in their segments.
     pub ordinal: i64,
-    /// The last number of a batch of amended rows.
-    pub sequence: i64,
     /// Files of `quarantine` and `gaps` that the last one wrote, relative to the lake.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
@@ -61,6 +57,18 @@ pub(super) struct AgainState {
     pub gaps_settled: u64,
     /// Each amendment, the oldest first.
     pub history: Vec<Amended>,
+}
+
+impl AgainState {
+    /// How many amendments there were.
+    pub(super) fn number(&self) -> u64 {
+        self.history.len() as u64
+    }
+
+    /// The last number of a batch of amended rows.
+    pub(super) fn sequence(&self) -> i64 {
+        self.history.last().map_or(0, |last| last.sequence)
+    }
 }
 
 impl SourceState {
@@ -123,7 +131,7 @@ pub(super) fn counts(file: &LakeFile, events: &TableState) -> bool {
     }
     if let Some(number) = amendment_of(&file.path) {
         return again.is_some_and(|again| {
-            number < again.number || number == again.number && again.files.contains(&file.path)
+            number < again.number() || number == again.number() && again.files.contains(&file.path)
         });
     }
     let Some(sequence) = file.sequence else { return true };

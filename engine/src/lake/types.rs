@@ -3,9 +3,12 @@
 use std::borrow::Borrow;
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use insyn_event::AccessEvent;
 use serde::{Deserialize, Serialize};
+
+use super::error::LakeError;
 
 /// A Delta table of the lake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +61,16 @@ impl Table {
             Table::AccessEvents => Arc::clone(&EVENT_FILES),
             other => other.schema(),
         }
+    }
+
+    /// The column that says where in its file an item of `quarantine` or `gaps` lies.
+    pub(crate) fn place(self) -> &'static str {
+        if self == Table::Gaps { "from_offset" } else { "file_offset" }
+    }
+
+    /// A column of rows of this table.
+    pub(super) fn column<'r>(self, rows: &'r RecordBatch, name: &str) -> Result<&'r ArrayRef, LakeError> {
+        rows.column_by_name(name).ok_or_else(|| LakeError::encode(self, format!("no column {name}")))
     }
 
     /// The partition columns.

@@ -176,13 +176,27 @@ impl FormatConfig {
     }
 
     /// Refuses keys that the format does not use: a setting that does nothing is a mistake.
-    /// What stands between the fields of a delimited row; the first byte of a wrong setting.
-    #[must_use]
-    pub fn delimiter_byte(&self) -> u8 {
+    /// What stands between the fields of a delimited row.
+    ///
+    /// # Errors
+    /// When it is not one character.
+    pub fn delimiter_byte(&self) -> Result<u8, FormatError> {
         match self.delimiter.as_deref() {
-            Some("tab") => b'\t',
-            Some(text) => text.bytes().next().unwrap_or(b','),
-            None => b',',
+            Some("tab") => Ok(b'\t'),
+            Some(text) => one_byte("delimiter", text),
+            None => Ok(b','),
+        }
+    }
+
+    /// What stands around a field that holds a delimiter; none where nothing does.
+    ///
+    /// # Errors
+    /// When it is not one character.
+    pub fn quote_byte(&self) -> Result<Option<u8>, FormatError> {
+        match self.quote.as_deref() {
+            Some("") => Ok(None),
+            Some(text) => one_byte("quote", text).map(Some),
+            None => Ok(Some(b'"')),
         }
     }
 
@@ -209,6 +223,13 @@ impl FormatConfig {
             }
         }
         Ok(())
+    }
+}
+
+fn one_byte(key: &str, text: &str) -> Result<u8, FormatError> {
+    match text.as_bytes() {
+        [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(*byte),
+        _ => Err(FormatError::new(key, format!("`{text}`"), "one ASCII character")),
     }
 }
 

@@ -79,7 +79,10 @@ impl Format {
         Ok(Format { inner: Arc::new(Compiled { name: config.format, encoding, shape, table }) })
     }
 
-    /// Opens a file by its first bytes (at most 64 KiB of them, decompressed), which hold a byte order mark, a header
+    /// How many of a file's first bytes it looks at before it reads.
+    pub const HEAD: usize = 64 << 10;
+
+    /// Opens a file by its first bytes (at most [`Format::HEAD`] of them, decompressed), which hold a byte order mark, a header
     /// row, an XML prolog. They may be few, or none, in a file that has only begun.
     ///
     /// # Errors

@@ -1,13 +1,7 @@
 //! What other tailers lose or double, one case for each report that we know. The name of each begins with whose it is,
 //! and its number there.
 
-use std::collections::BTreeMap;
-
-use super::world::{DELIMITED, HEADER, JSON, JUST_NOW, LATER, World, json, packed, row};
-
-fn once<S: ToString>(ids: impl IntoIterator<Item = S>) -> BTreeMap<String, usize> {
-    ids.into_iter().map(|id| (id.to_string(), 1)).collect()
-}
+use super::world::{DELIMITED, HEADER, JSON, JUST_NOW, LATER, World, json, once, packed, row};
 
 fn lines(ids: std::ops::Range<u32>) -> String {
     ids.map(|id| json(&id.to_string())).collect()
@@ -108,12 +102,7 @@ async fn alloy_3193_a_packed_file_beside_the_plain_one() {
         world.append("a", &lines(0..1000));
         world.ingest(JUST_NOW).await;
         world.rename("a", "a.1");
-        let (path, bytes) = packed(&world.path("a.1"), ending);
-        for part in [bytes.len() / 3, bytes.len() - 1, bytes.len()] {
-            std::fs::write(&path, &bytes[..part]).unwrap();
-            world.restart();
-            world.ingest(LATER).await;
-        }
+        world.pack_in_parts("a.1", ending).await;
         world.remove("a.1");
         world.restart();
         world.ingest(LATER).await;

@@ -1,16 +1,6 @@
 //! What log files go through, one thing at a time.
 
-use std::collections::BTreeMap;
-
-use super::world::{DELIMITED, HEADER, JSON, JUST_NOW, LATER, World, json, packed, row};
-
-fn once(ids: &[&str]) -> BTreeMap<String, usize> {
-    times(1, ids)
-}
-
-fn times(n: usize, ids: &[&str]) -> BTreeMap<String, usize> {
-    ids.iter().map(|id| ((*id).to_owned(), n)).collect()
-}
+use super::world::{DELIMITED, HEADER, JSON, JUST_NOW, LATER, World, json, once, packed, row, times};
 
 #[tokio::test]
 async fn a_renamed_file_goes_on_and_its_successor_begins() {
@@ -24,7 +14,7 @@ async fn a_renamed_file_goes_on_and_its_successor_begins() {
     world.restart();
     world.append("a.1", &json("4"));
     world.ingest(JUST_NOW).await;
-    assert_eq!(world.events().await, once(&["1", "2", "3", "4"]));
+    assert_eq!(world.events().await, once(["1", "2", "3", "4"]));
     assert_eq!(world.files().await, 2);
 }
 
@@ -35,12 +25,7 @@ async fn a_packed_file_is_the_plain_one_also_while_both_lie_there() {
         let lines: String = (0..3000).map(|n| json(&n.to_string())).collect();
         world.append("a.1", &lines);
         world.ingest(JUST_NOW).await;
-        let (path, bytes) = packed(&world.path("a.1"), ending);
-        for part in [bytes.len() / 3, bytes.len() - 1, bytes.len()] {
-            std::fs::write(&path, &bytes[..part]).unwrap();
-            world.restart();
-            world.ingest(LATER).await;
-        }
+        world.pack_in_parts("a.1", ending).await;
         world.remove("a.1");
         world.ingest(LATER).await;
         let events = world.events().await;
@@ -102,7 +87,7 @@ async fn copy_and_truncate_doubles_nothing() {
         world.ingest(JUST_NOW).await;
         world.restart();
         world.ingest(LATER).await;
-        assert_eq!(world.events().await, once(&["1", "2", "3", "4"]));
+        assert_eq!(world.events().await, once(["1", "2", "3", "4"]));
         assert_eq!(world.gaps().await, 0);
     }
 }
@@ -115,7 +100,7 @@ async fn a_file_rewritten_in_place_to_the_same_length_is_a_new_one() {
     std::fs::write(world.path("a"), json("2")).unwrap();
     world.restart();
     world.ingest(LATER).await;
-    assert_eq!(world.events().await, once(&["1", "2"]));
+    assert_eq!(world.events().await, once(["1", "2"]));
     assert_eq!(world.files().await, 2);
 }
 
@@ -132,7 +117,7 @@ async fn two_rotations_while_down_lose_nothing() {
     world.append("a", &format!("{HEADER}{}", row("4")));
     world.restart();
     world.ingest(LATER).await;
-    assert_eq!(world.events().await, once(&["1", "2", "3", "4"]));
+    assert_eq!(world.events().await, once(["1", "2", "3", "4"]));
 }
 
 #[tokio::test]
@@ -146,7 +131,7 @@ async fn files_with_equal_headers_are_told_apart() {
         world.append(name, &row(name));
         world.ingest(LATER).await;
     }
-    assert_eq!(world.events().await, once(&["a", "b", "c"]));
+    assert_eq!(world.events().await, once(["a", "b", "c"]));
 }
 
 #[tokio::test]
@@ -172,7 +157,7 @@ async fn a_copy_that_stays_is_read_or_skipped_as_configured_and_never_in_silence
         std::fs::copy(world.path("a"), world.path("b")).unwrap();
         assert_eq!(world.ingest(JUST_NOW).await.events, 0, "it may become the successor");
         world.ingest(LATER).await;
-        assert_eq!(world.events().await, times(n, &["1", "2"]));
+        assert_eq!(world.events().await, times(n, ["1", "2"]));
         let reader = world.reader().await.settling(LATER);
         assert_eq!(reader.unread().copies, [(world.path("b"), world.path("a"))]);
         // What the copy has beyond the original is no copy.
@@ -193,12 +178,12 @@ async fn a_half_line_waits_for_its_end_or_for_its_file_to_be_moved_away() {
     world.append("a", &line[10..]);
     world.append("a", &json("2").trim_end()[..20]);
     world.ingest(LATER).await;
-    assert_eq!(world.events().await, once(&["1"]));
+    assert_eq!(world.events().await, once(["1"]));
     world.rename("a", "a.1");
     world.ingest(JUST_NOW).await;
     assert_eq!(world.quarantine().await.len(), 0, "it was written to a moment ago");
     world.ingest(LATER).await;
-    assert_eq!(world.quarantine().await, once(&[&json("2")[..20]]));
+    assert_eq!(world.quarantine().await, once([&json("2")[..20]]));
 }
 
 #[tokio::test]
@@ -224,8 +209,8 @@ async fn a_batch_that_was_read_and_not_committed_is_read_again() {
     world.rename("a", "z");
     world.append("a", &json("2"));
     world.ingest(JUST_NOW).await;
-    assert_eq!(world.events().await, once(&["1", "2"]));
-    assert_eq!(world.quarantine().await, once(&["broken\n"]));
+    assert_eq!(world.events().await, once(["1", "2"]));
+    assert_eq!(world.quarantine().await, once(["broken\n"]));
 }
 
 #[tokio::test]
@@ -235,7 +220,7 @@ async fn a_record_too_long_to_hold_is_a_gap_with_its_beginning_in_quarantine() {
     world.append("a", &format!("{{\"id\":\"{}\"}}\n", "x".repeat(40 << 20)));
     world.append("a", &json("2"));
     world.ingest(LATER).await;
-    assert_eq!(world.events().await, once(&["1", "2"]));
+    assert_eq!(world.events().await, once(["1", "2"]));
     assert_eq!(world.gaps().await, 1);
     let quarantine = world.quarantine().await;
     assert_eq!((quarantine.len(), quarantine.keys().next().unwrap().len()), (1, 64 << 10));
@@ -253,15 +238,15 @@ async fn a_file_that_cannot_be_read_stops_no_other() {
         world.remove("a");
         std::os::unix::fs::symlink("a", world.path("a")).unwrap();
         world.ingest(LATER).await;
-        assert_eq!(world.events().await, once(&["2"]));
+        assert_eq!(world.events().await, once(["2"]));
         return;
     }
     let report = world.ingest(LATER).await;
     assert_eq!(report.faults.len(), 1);
-    assert_eq!(world.events().await, once(&["2"]));
+    assert_eq!(world.events().await, once(["2"]));
     std::fs::set_permissions(world.path("a"), std::fs::Permissions::from_mode(0o600)).unwrap();
     world.ingest(LATER).await;
-    assert_eq!(world.events().await, once(&["1", "2"]));
+    assert_eq!(world.events().await, once(["1", "2"]));
 }
 
 /// Small files of one system begin alike for a while; each pair that is compared whole costs two files opened.

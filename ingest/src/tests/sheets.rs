@@ -9,11 +9,10 @@ use crate::sheet::{RowStyle, SheetText};
 
 /// Saved by a spreadsheet program's library, not by Insyn.
 const SAVED: &[u8] = include_bytes!("data/export.xlsx");
-const STYLE: RowStyle = RowStyle { delimiter: b';', quote: b'"' };
 
 fn text(workbook: &[u8]) -> std::io::Result<String> {
     let mut text = String::new();
-    SheetText::of(Cursor::new(workbook.to_vec()), STYLE)?.read_to_string(&mut text)?;
+    SheetText::of(Cursor::new(workbook.to_vec()), RowStyle::default())?.read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -86,6 +86,17 @@ impl World {
         std::fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
+    /// Packs a file, which stays. The packed one is seen a third of it, all but a byte, and whole; each time by a program
+    /// that has just begun.
+    pub async fn pack_in_parts(&mut self, name: &str, ending: &str) {
+        let (path, bytes) = packed(&self.path(name), ending);
+        for part in [bytes.len() / 3, bytes.len() - 1, bytes.len()] {
+            std::fs::write(&path, &bytes[..part]).unwrap();
+            self.restart();
+            self.ingest(LATER).await;
+        }
+    }
+
     pub fn remove(&self, name: &str) {
         std::fs::remove_file(self.path(name)).unwrap();
     }
@@ -198,6 +209,16 @@ pub fn packed(path: &Path, ending: &str) -> (PathBuf, Vec<u8>) {
         }
     };
     (PathBuf::from(format!("{}.{ending}", path.display())), bytes)
+}
+
+/// Each of these once.
+pub fn once<S: ToString>(ids: impl IntoIterator<Item = S>) -> BTreeMap<String, usize> {
+    times(1, ids)
+}
+
+/// Each of these so often.
+pub fn times<S: ToString>(n: usize, ids: impl IntoIterator<Item = S>) -> BTreeMap<String, usize> {
+    ids.into_iter().map(|id| (id.to_string(), n)).collect()
 }
 
 /// A record of [`JSON`].

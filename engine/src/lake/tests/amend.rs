@@ -1,10 +1,6 @@
 //! Rows that are replaced and items that are settled: whole or not at all, whoever writes, merges or dies meanwhile.
 
-use std::process::{Command, Stdio};
-
 use super::*;
-
-const FOLDER: &str = "INSYN_TEST_AMEND_FOLDER";
 
 /// Some rows go, some items are settled, one is new.
 pub(super) fn some_changes(source: &str, from: i64, next: i64, whole: bool) -> Changes {
@@ -120,8 +116,8 @@ async fn reading_and_merging_go_on_beside() {
 /// The process that is killed; alone, this test does nothing.
 #[tokio::test]
 async fn child() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
-    amend(&open(FsPath::new(&folder)).await).await.unwrap();
+    let Some(folder) = child_folder() else { return };
+    amend(&open(&folder).await).await.unwrap();
 }
 
 #[tokio::test]
@@ -129,17 +125,7 @@ async fn killed_at_any_step_nothing_counts_or_all_does() {
     for point in crate::failpoint::AMEND {
         let folder = tempfile::tempdir().unwrap();
         let (lake, mut oracle) = some_lake(folder.path()).await;
-        let name = format!("{}::child", module_path!().split_once("::").unwrap().1);
-        let lived = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &name, "--test-threads=1"])
-            .env(FOLDER, folder.path())
-            .env("INSYN_CRASH_AT", point)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap()
-            .success();
-        assert!(!lived, "the process lived through {point}");
+        assert!(!run_child(module_path!(), folder.path(), point), "the process lived through {point}");
         if point == "after-amended-commit" {
             oracle.amend("a", &[event("a", 100), event("a", 101)], &some_changes("a", 0, 200, true));
         }

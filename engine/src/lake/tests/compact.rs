@@ -1,10 +1,6 @@
 //! Merging small files: the rows stay, whoever writes or dies meanwhile.
 
-use std::process::{Command, Stdio};
-
 use super::*;
-
-const FOLDER: &str = "INSYN_TEST_MERGE_FOLDER";
 
 /// Batches of two sources over two years, each a file or two.
 async fn many_small(lake: &Lake, oracle: &mut Oracle, batches: i64) {
@@ -101,8 +97,8 @@ async fn a_lake_that_is_followed_merges_by_itself() {
 /// The process that is killed; alone, this test does nothing.
 #[tokio::test]
 async fn child() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
-    open(FsPath::new(&folder)).await.compact().await.unwrap();
+    let Some(folder) = child_folder() else { return };
+    open(&folder).await.compact().await.unwrap();
 }
 
 #[tokio::test]
@@ -112,17 +108,7 @@ async fn killed_at_any_step_of_a_merge_the_rows_are_the_same() {
         let lake = open(folder.path()).await;
         let mut oracle = Oracle::default();
         many_small(&lake, &mut oracle, 12).await;
-        let name = format!("{}::child", module_path!().split_once("::").unwrap().1);
-        let lived = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &name, "--test-threads=1"])
-            .env(FOLDER, folder.path())
-            .env("INSYN_CRASH_AT", point)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap()
-            .success();
-        assert!(!lived, "the process lived through {point}");
+        assert!(!run_child(module_path!(), folder.path(), point), "the process lived through {point}");
         assert_same(&lake, &oracle).await;
         while lake.compact().await.unwrap().is_some() {}
         assert_same(&open(folder.path()).await, &oracle).await;

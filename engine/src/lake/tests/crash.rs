@@ -1,10 +1,6 @@
 //! A process that is killed at each step of a commit, and the process after it.
 
-use std::process::{Command, Stdio};
-
 use super::*;
-
-const FOLDER: &str = "INSYN_TEST_CRASH_FOLDER";
 
 fn full_batch(sequence: i64) -> SourceCommit {
     let mut batch = batch("a", sequence, sequence * 10..sequence * 10 + 6);
@@ -19,23 +15,10 @@ fn full_batch(sequence: i64) -> SourceCommit {
 /// The process that is killed; alone, this test does nothing.
 #[tokio::test]
 async fn child() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
-    let lake = open(FsPath::new(&folder)).await;
+    let Some(folder) = child_folder() else { return };
+    let lake = open(&folder).await;
     let sequence = lake.progress("a").await.unwrap().sequence + 1;
     lake.commit(full_batch(sequence)).await.unwrap();
-}
-
-fn run_child(folder: &FsPath, crash_at: &str) -> bool {
-    let name = format!("{}::child", module_path!().split_once("::").unwrap().1);
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--test-threads=1"])
-        .env(FOLDER, folder)
-        .env("INSYN_CRASH_AT", crash_at)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap()
-        .success()
 }
 
 #[tokio::test]
@@ -47,7 +30,7 @@ async fn killed_at_any_step_a_batch_counts_once_after_it_is_given_again() {
         oracle.add(&full_batch(1));
         lake.commit(full_batch(1)).await.unwrap();
 
-        assert!(!run_child(folder.path(), point), "the process lived through {point}");
+        assert!(!run_child(module_path!(), folder.path(), point), "the process lived through {point}");
         let again = open(folder.path()).await;
         let counted = again.progress("a").await.unwrap().sequence;
         assert_eq!(counted, if point == "after-log-commit" { 2 } else { 1 }, "{point}");
@@ -87,8 +70,8 @@ async fn assert_no_dead_rows(folder: &FsPath, lake: &Lake, oracle: &Oracle) {
 #[tokio::test]
 async fn killed_twice_at_the_same_batch() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(!run_child(folder.path(), "after-quarantine-commit"));
-    assert!(!run_child(folder.path(), "before-log-commit"));
+    assert!(!run_child(module_path!(), folder.path(), "after-quarantine-commit"));
+    assert!(!run_child(module_path!(), folder.path(), "before-log-commit"));
     let lake = open(folder.path()).await;
     assert_same(&lake, &Oracle::default()).await;
     let mut oracle = Oracle::default();
@@ -103,7 +86,7 @@ async fn killed_twice_at_the_same_batch() {
 #[tokio::test]
 async fn without_a_crash_point_the_child_commits() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(run_child(folder.path(), "never"));
+    assert!(run_child(module_path!(), folder.path(), "never"));
     let mut oracle = Oracle::default();
     oracle.add(&full_batch(1));
     assert_same(&open(folder.path()).await, &oracle).await;

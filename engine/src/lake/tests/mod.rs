@@ -9,6 +9,7 @@ mod oracle;
 
 use std::collections::BTreeMap;
 use std::path::Path as FsPath;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
@@ -98,6 +99,28 @@ pub(super) fn batch(source: &str, sequence: i64, events: std::ops::Range<i64>) -
         events: events.map(|n| event(source, n)).collect(),
         ..SourceCommit::default()
     }
+}
+
+/// The folder that the test `child` of a module works on, when it is run by [`run_child`]; alone, it does nothing.
+pub(super) fn child_folder() -> Option<PathBuf> {
+    std::env::var_os(CHILD_FOLDER).map(PathBuf::from)
+}
+
+const CHILD_FOLDER: &str = "INSYN_TEST_CHILD_FOLDER";
+
+/// Runs the test `child` of a module (as `module_path!` names it) in a process of its own, which dies at a failpoint;
+/// whether it lived.
+pub(super) fn run_child(module: &str, folder: &FsPath, crash_at: &str) -> bool {
+    let name = format!("{}::child", module.split_once("::").unwrap().1);
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--test-threads=1"])
+        .env(CHILD_FOLDER, folder)
+        .env("INSYN_CRASH_AT", crash_at)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
+        .success()
 }
 
 /// The next batch of the source, whatever its number.

@@ -201,16 +201,7 @@ fn written(value: &str) -> Option<&str> {
 }
 
 fn delimited(config: &FormatConfig) -> Result<Table, FormatError> {
-    let delimiter = match config.delimiter.as_deref() {
-        Some("tab") => b'\t',
-        Some(text) => one_byte("delimiter", text)?,
-        None => b',',
-    };
-    let quote = match config.quote.as_deref() {
-        Some("") => None,
-        Some(text) => Some(one_byte("quote", text)?),
-        None => Some(b'"'),
-    };
+    let (delimiter, quote) = (config.delimiter_byte()?, config.quote_byte()?);
     if quote == Some(delimiter) {
         return Err(FormatError::new("quote", "the same as the delimiter", "another character"));
     }
@@ -227,13 +218,6 @@ fn delimited(config: &FormatConfig) -> Result<Table, FormatError> {
     let skip_lines = config.skip_lines.unwrap_or(0);
     let columns = config.columns.clone();
     Ok(Table { fields, kind: Kind::Delimited { split, skip_lines, wanted, columns } })
-}
-
-fn one_byte(key: &str, text: &str) -> Result<u8, FormatError> {
-    match text.as_bytes() {
-        [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(*byte),
-        _ => Err(FormatError::new(key, format!("`{text}`"), "one ASCII character")),
-    }
 }
 
 fn pattern(config: &FormatConfig) -> Result<Table, FormatError> {

@@ -7,6 +7,7 @@
 mod bodies;
 mod envelope;
 mod memory;
+mod messages;
 mod reading;
 
 pub use envelope::gaps;
@@ -17,13 +18,15 @@ pub use reading::{Piece, Source, cut_all};
 pub type Body = fn(&[u8]);
 
 /// Every target.
-pub const TARGETS: [(&str, Body); 12] = [
+pub const TARGETS: [(&str, Body); 14] = [
     ("fhir", bodies::fhir),
     ("rivta", bodies::rivta),
     ("dicom", bodies::dicom),
     ("delimited", bodies::delimited),
     ("pattern", bodies::pattern),
     ("json", bodies::json),
+    ("bundle", messages::bundle),
+    ("soap", messages::soap),
     ("spool", bodies::spool),
     ("octets", bodies::octets),
     ("encoding", bodies::encoding),

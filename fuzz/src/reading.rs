@@ -5,9 +5,6 @@ use insyn_formats::{Cut, Fault, Format, FormatConfig, Reader};
 
 use super::{envelope, within};
 
-/// What a format may look at before it reads.
-const HEAD: usize = 64 << 10;
-
 /// A format as a source has it configured.
 pub struct Source {
     pub config: FormatConfig,
@@ -35,7 +32,7 @@ impl Source {
         let mut sizes = Sizes::of(log);
         let seen = match log.starts_with(b"insyn-spool") {
             true => head(log),
-            false => &log[..sizes.below(log.len().min(HEAD))],
+            false => &log[..sizes.below(log.len().min(Format::HEAD))],
         };
         let mut parted = self.open(seen).expect("a beginning is refused, the whole is not");
         let most = log.len() / 8 + 16;
@@ -60,7 +57,7 @@ impl Source {
 }
 
 fn head(log: &[u8]) -> &[u8] {
-    &log[..log.len().min(HEAD)]
+    &log[..log.len().min(Format::HEAD)]
 }
 
 /// Reads one record.

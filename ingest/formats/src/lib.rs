@@ -21,6 +21,7 @@ mod format;
 mod frame;
 pub mod guess;
 mod limits;
+pub mod message;
 mod nearest;
 pub mod octets;
 mod opening;

@@ -3,18 +3,17 @@
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use insyn_formats::Fault;
+use insyn_formats::message::bundle::{self, Body, BodyError, Entry, Other};
 use insyn_ingest::event_id;
 use insyn_ingest::spool::{Received, Stored};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use crate::answer::Refusal;
 use crate::desk::{Desk, Way};
 use crate::http::{Counter, Handed, reply, take};
 
 const MEDIA_TYPE: &str = "application/fhir+json";
-/// Each entry is judged, stored and answered: more of them than this are no Bundle of a log, but a way to ask for memory.
-const MOST_ENTRIES: usize = 10_000;
 
 /// What went wrong, as a FHIR OperationOutcome.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -84,35 +83,8 @@ pub(crate) async fn create(state: State<Counter>, request: Request) -> Response 
         (status = 503, description = "Nothing was stored; send it again later", body = Outcome, content_type = "application/fhir+json")
     )
 )]
-pub(crate) async fn bundle(state: State<Counter>, request: Request) -> Response {
+pub(crate) async fn create_many(state: State<Counter>, request: Request) -> Response {
     receive(state, request).await.unwrap_or_else(|refusal| refused(&refusal))
-}
-
-#[derive(Deserialize)]
-struct Kind<'a> {
-    #[serde(rename = "resourceType")]
-    resource_type: Option<String>,
-    #[serde(borrow, rename = "type")]
-    bundle: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Bundle<'a> {
-    #[serde(borrow, default)]
-    entry: Vec<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    resource: Option<&'a RawValue>,
-    request: Option<EntryRequest>,
-}
-
-#[derive(Deserialize)]
-struct EntryRequest {
-    method: Option<String>,
-    url: Option<String>,
 }
 
 async fn receive(state: State<Counter>, request: Request) -> Result<Response, Refusal> {
@@ -122,19 +94,17 @@ async fn receive(state: State<Counter>, request: Request) -> Result<Response, Re
         let why = "expected the type application/fhir+json; FHIR in XML is not taken";
         return quarantine(&handed, StatusCode::UNSUPPORTED_MEDIA_TYPE, why).await;
     }
-    match serde_json::from_slice::<Kind<'_>>(&handed.body) {
-        Err(_) => quarantine(&handed, StatusCode::BAD_REQUEST, "the body is not a JSON object").await,
-        Ok(Kind { resource_type: Some(kind), bundle }) if kind == "Bundle" => {
-            match bundle.map(RawValue::get) {
-                Some("\"batch\"") => batch(&handed).await,
-                Some("\"transaction\"") => transaction(&handed).await,
-                _ => {
-                    let why = "Bundle.type: expected batch or transaction";
-                    quarantine(&handed, StatusCode::UNPROCESSABLE_ENTITY, why).await
-                }
-            }
+    match bundle::read(&handed.body) {
+        Ok(Body::Resource) => one(&handed).await,
+        Ok(Body::Batch(entries)) => batch(&handed, entries).await,
+        Ok(Body::Transaction(entries)) => transaction(&handed, entries).await,
+        Err(error) => {
+            let status = match error {
+                BodyError::NotJson => StatusCode::BAD_REQUEST,
+                BodyError::Bundle(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            quarantine(&handed, status, &error.to_string()).await
         }
-        Ok(_) => one(&handed).await,
     }
 }
 
@@ -154,64 +124,42 @@ async fn one(Handed { desk, body, .. }: &Handed<'_>) -> Result<Response, Refusal
     }
 }
 
-/// What one entry of a Bundle is: its bytes, and the id of its event or why it is none.
+/// An entry's bytes, and the id of its event or why it is none.
 struct Judged<'a> {
-    bytes: &'a str,
+    bytes: &'a [u8],
     outcome: Result<String, Refusal>,
 }
 
-fn judged<'a>(desk: &Desk, body: &'a [u8]) -> Result<Vec<Judged<'a>>, &'static str> {
-    let bundle: Bundle<'_> = serde_json::from_slice(body).map_err(|_| "Bundle.entry: expected a list")?;
-    if bundle.entry.len() > MOST_ENTRIES {
-        return Err("Bundle.entry: more than 10000 entries; send them in several Bundles");
-    }
-    Ok(bundle.entry.into_iter().map(|raw| judge(desk, raw)).collect())
-}
-
-fn judge<'a>(desk: &Desk, raw: &'a RawValue) -> Judged<'a> {
-    let refuse = |bytes, status, why: &str| Judged { bytes, outcome: Err(Refusal::new(status, why)) };
-    let Ok(entry) = serde_json::from_str::<Entry<'a>>(raw.get()) else {
-        return refuse(raw.get(), StatusCode::UNPROCESSABLE_ENTITY, "expected an object with a resource");
-    };
-    let creates = entry.request.is_none_or(|request| {
-        request.method.is_none_or(|method| method == "POST")
-            && request.url.is_none_or(|url| url.trim_end_matches('/').ends_with("AuditEvent"))
-    });
-    match entry.resource {
-        None => refuse(raw.get(), StatusCode::UNPROCESSABLE_ENTITY, "expected a resource"),
-        Some(_) if !creates => {
-            let why = "request: expected POST to AuditEvent; nothing else can be done with a log";
-            refuse(raw.get(), StatusCode::METHOD_NOT_ALLOWED, why)
+fn judge<'a>(desk: &Desk, entry: Entry<'a>) -> Judged<'a> {
+    match entry {
+        Entry::Creates(bytes) => {
+            let refuse = |fault: Fault| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, fault.to_string());
+            Judged { bytes, outcome: desk.judge(bytes).map_err(refuse) }
         }
-        Some(resource) => Judged {
-            bytes: resource.get(),
-            outcome: desk
-                .judge(resource.get().as_bytes())
-                .map_err(|fault| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, fault.to_string())),
-        },
+        Entry::Other(bytes, other) => {
+            let status = match other {
+                Other::Request => StatusCode::METHOD_NOT_ALLOWED,
+                Other::NoEntry | Other::NoResource => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            Judged { bytes, outcome: Err(Refusal::new(status, other.to_string())) }
+        }
     }
 }
 
-async fn batch(handed: &Handed<'_>) -> Result<Response, Refusal> {
-    let entries = match judged(handed.desk, &handed.body) {
-        Ok(entries) => entries,
-        Err(why) => return quarantine(handed, StatusCode::UNPROCESSABLE_ENTITY, why).await,
-    };
-    let answers = store(handed.desk, entries).await?;
+async fn batch(handed: &Handed<'_>, entries: Vec<Entry<'_>>) -> Result<Response, Refusal> {
+    let judged = entries.into_iter().map(|entry| judge(handed.desk, entry)).collect();
+    let answers = store(handed.desk, judged).await?;
     Ok(bundle_of("batch-response", &answers))
 }
 
-async fn transaction(handed: &Handed<'_>) -> Result<Response, Refusal> {
-    let entries = match judged(handed.desk, &handed.body) {
-        Ok(entries) => entries,
-        Err(why) => return quarantine(handed, StatusCode::UNPROCESSABLE_ENTITY, why).await,
-    };
-    let first = entries.iter().enumerate().find_map(|(n, entry)| Some((n, entry.outcome.as_ref().err()?)));
+async fn transaction(handed: &Handed<'_>, entries: Vec<Entry<'_>>) -> Result<Response, Refusal> {
+    let judged: Vec<Judged<'_>> = entries.into_iter().map(|entry| judge(handed.desk, entry)).collect();
+    let first = judged.iter().enumerate().find_map(|(n, entry)| Some((n, entry.outcome.as_ref().err()?)));
     if let Some((n, refusal)) = first {
         let why = format!("Bundle.entry[{n}]: {}; nothing of the transaction was stored", refusal.why);
         return quarantine(handed, StatusCode::UNPROCESSABLE_ENTITY, &why).await;
     }
-    let answers = store(handed.desk, entries).await?;
+    let answers = store(handed.desk, judged).await?;
     Ok(bundle_of("transaction-response", &answers))
 }
 
@@ -221,7 +169,7 @@ async fn store(desk: &Desk, entries: Vec<Judged<'_>>) -> Result<Vec<serde_json::
     let mut outcomes = Vec::with_capacity(entries.len());
     for Judged { bytes, outcome } in entries {
         let refused = outcome.as_ref().err().map(|refusal| refusal.why.clone());
-        records.push(Received { record: bytes.as_bytes().to_vec(), refused });
+        records.push(Received { record: bytes.to_vec(), refused });
         outcomes.push(outcome);
     }
     if records.is_empty() {

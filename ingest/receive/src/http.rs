@@ -33,7 +33,7 @@ pub(crate) struct Counter {
 /// The addresses, described.
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    paths(fhir::create, fhir::bundle, soap::store_log_1, soap::store_log_2),
+    paths(fhir::create, fhir::create_many, soap::store_log_1, soap::store_log_2),
     components(schemas(fhir::Outcome))
 )]
 pub struct OpenApi;
@@ -54,7 +54,7 @@ pub struct PeerCertificate(pub Option<CertificateDer<'static>>);
 pub fn router(receivers: Receivers, gate: Arc<dyn Gate>) -> Router {
     Router::new()
         .route("/fhir/AuditEvent", post(fhir::create))
-        .route("/fhir", post(fhir::bundle))
+        .route("/fhir", post(fhir::create_many))
         .route("/rivta/storelog/1", post(soap::store_log_1))
         .route("/rivta/storelog/2", post(soap::store_log_2))
         .layer(CatchPanicLayer::new())

@@ -5,12 +5,12 @@
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use insyn_formats::Cut;
+use insyn_formats::message::soap::posts;
 use insyn_ingest::spool::Received;
 use quick_xml::escape::escape;
 
 use crate::answer::Refusal;
-use crate::desk::{Desk, Way};
+use crate::desk::Way;
 use crate::http::{Counter, Handed, reply, take};
 
 const MEDIA_TYPE: &str = "text/xml; charset=utf-8";
@@ -95,45 +95,16 @@ async fn quarantine(Handed { desk, body, .. }: &Handed<'_>, why: &str) -> Result
 /// Stores every log post of the call, or none; says how many.
 async fn store(handed: &Handed<'_>) -> Result<usize, Refusal> {
     let Handed { desk, body, .. } = handed;
-    let records = match posts(desk, body) {
-        Ok(records) => records,
+    let posts = match posts(desk.format(), body, |post| desk.judge(post).map(drop)) {
+        Ok(posts) => posts,
         Err(why) => {
             quarantine(handed, &why).await?;
             return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why));
         }
     };
+    let records = posts.into_iter().map(|post| Received { record: post.to_vec(), refused: None }).collect();
     let stored = desk.store(records, true).await.map_err(|error| Refusal::disk(&error))?;
     Ok(stored.offsets.len())
-}
-
-/// The log posts in an envelope, each of which can be read.
-fn posts(desk: &Desk, body: &[u8]) -> Result<Vec<Received>, String> {
-    if std::str::from_utf8(body).is_err() {
-        return Err("the message is not in UTF-8, which RIV-TA asks for".to_owned());
-    }
-    let mut reader = desk
-        .format()
-        .open(body.get(..body.len().min(64 << 10)).unwrap_or(body))
-        .map_err(|f| f.to_string())?;
-    let (mut records, mut at) = (Vec::new(), 0);
-    while let Some(rest) = body.get(at..).filter(|rest| !rest.is_empty()) {
-        match reader.cut(rest, at as u64, true) {
-            Cut::Skip { len } => at += len,
-            Cut::Record { skip, len } => {
-                let record = rest.get(skip..skip + len).unwrap_or_default();
-                desk.judge(record).map_err(|fault| format!("log post {}: {fault}", records.len() + 1))?;
-                records.push(Received { record: record.to_vec(), refused: None });
-                at += skip + len;
-            }
-            Cut::Bad { fault, .. } => return Err(format!("after log post {}: {fault}", records.len())),
-            Cut::Refused { reason, .. } => return Err(reason),
-            Cut::More => break,
-        }
-    }
-    if records.is_empty() {
-        return Err("found no log post, expected at least one".to_owned());
-    }
-    Ok(records)
 }
 
 fn refused(contract: Contract, refusal: &Refusal) -> Response {

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -18,11 +17,12 @@ use insyn_event::AccessEvent;
 
 use super::actions::{addition, domain as domain_line, removal, within};
 use super::commit::{Put, by_year, encoding, forget, ordinal_of, put_events, retract};
-use super::compact::{merged_path, read};
+use super::compact::read;
 use super::encode;
 use super::error::LakeError;
 use super::lock::LakeLock;
 use super::log::{Decision, TableLog, TableState};
+use super::runs::{level_of, path_at};
 use super::side;
 use super::source::{
     AgainState, ORDINALS, Ordinals, again_domain, again_ordinal, amendment_file, app_id, counts, domain,
@@ -30,9 +30,6 @@ use super::source::{
 use super::types::{Amended, LakeFile, Quarantined, Settled, Table, Window};
 use super::{Inner, Lake, Snapshot};
 use crate::failpoint::crash_at;
-
-/// A merge of small files is waited for so long.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An amendment under way. Dropped before [`Amendment::commit`], it changes nothing.
 pub struct Amendment {
@@ -111,19 +108,6 @@ impl Lake {
             _lease: lease,
         })
     }
-
-    /// The lake's maintenance, waited for a while: a merge takes seconds.
-    pub(super) async fn lease(&self) -> Result<LakeLock, LakeError> {
-        let patience = Instant::now() + PATIENCE;
-        loop {
-            match self.inner.maintenance() {
-                Err(LakeError::Locked { .. }) if Instant::now() < patience => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                other => return other,
-            }
-        }
-    }
 }
 
 impl Amendment {
@@ -191,7 +175,7 @@ impl Amendment {
         match outcome.await {
             Ok(state) if held => {
                 crash_at("after-amended-commit");
-                self.inner.replaced(gone.iter().map(|file| file.path.clone()));
+                self.inner.replaced(gone.iter().map(|file| (file.path.clone(), file.size)));
                 for table in [Table::Quarantine, Table::Gaps] {
                     clean(self.inner.tables.of(table), source, &state).await?;
                 }
@@ -282,7 +266,7 @@ impl Amendment {
             if parts.kept.iter().any(|batch| batch.num_rows() > 0) {
                 let encoded = encoding(Table::AccessEvents, move || encode::merged(&parts.kept)).await?;
                 let year = file.year.clone().unwrap_or_default();
-                let add = addition(merged_path(&year), Some(year), &encoded);
+                let add = addition(path_at(&year, level_of(&file.path)), Some(year), &encoded);
                 log.put_file(&add.path, encoded.bytes).await?;
                 self.put.push(Put::of(add));
             }

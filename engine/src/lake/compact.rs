@@ -1,141 +1,271 @@
-//! Many small files become one: what is followed line by line would otherwise be read from thousands of files.
+//! Files are written anew in a better order: what is followed line by line would otherwise be read from thousands of
+//! files.
 //!
-//! The rows stay as they are; only where they lie changes. A merge reads files of one year, writes one in the order that
-//! every file has, looks that the same rows are in it, and commits the exchange only if every file that it read is still
-//! live. A crash leaves at most a file that no commit names.
+//! The rows stay as they are; only where they lie changes. A step of the plan ([`runs`]) reads sorted files beside one
+//! another, writes them as one sorted sequence, looks that the same rows are in it, and commits the exchange only if
+//! every file that it read is still live. A crash leaves at most files that no commit names.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{Int32Type, Int64Type};
 use bytes::Bytes;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::{
+    DefaultParquetFileReaderFactory, ParquetFileReaderFactory,
+};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool};
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr, expressions};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
+use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use deltalake::kernel::{Action, Add};
-use parquet::arrow::ProjectionMask;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
+use object_store::path::Path;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use tokio::sync::mpsc;
 
 use super::actions::{addition, removal, within};
-use super::encode::{self, Encoded};
+use super::encode::{Encoded, EventsFile, SORT};
 use super::error::LakeError;
 use super::log::{Decision, TableLog};
+use super::runs::{Bounds, Step, level_of, path_at, place};
 use super::types::{LakeFile, Table};
 use crate::failpoint::crash_at;
 use crate::worker::Worker;
 
-/// A file that is smaller is merged with others.
-const SMALL: u64 = 8 << 20;
-/// So many small files of a year are left alone.
-pub(super) const LEFT_ALONE: usize = 64;
-/// One merge reads so many bytes at most, as they lie packed: their rows are held in memory.
-const MOST_BYTES: u64 = 12 << 20;
-/// And so many rows.
-const MOST_ROWS: u64 = 150_000;
+/// Bytes that a step may hold while rows are brought in order.
+const POOL: usize = 256 << 20;
+/// Bytes of rows that are held of all files together, more or less.
+const HELD: u64 = 24 << 20;
+/// A row is so much longer than what it takes in a file, or less.
+const PACKED: u64 = 24;
 
-/// What a merge did.
+/// What a step did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
-    /// Files that are live no more, relative to the lake; pinned readers may still read them.
-    pub replaced: Vec<String>,
-    /// Rows that they had, and the one file has.
+    /// Files that are live no more, relative to the lake, with their bytes; pinned readers may still read them.
+    pub replaced: Vec<(String, u64)>,
+    /// Files that have their rows now.
+    pub files: usize,
+    /// Rows that they have.
     pub rows: u64,
 }
 
-/// Whether a merge would find enough to do.
-pub(super) fn is_due(files: &[Arc<LakeFile>]) -> bool {
-    small_by_year(files).values().any(|small| small.len() > LEFT_ALONE)
-}
-
-/// Merges small files of one year, if there are enough; `least` says how many are enough.
-pub(super) async fn merge(log: &TableLog, least: usize) -> Result<Option<Merged>, LakeError> {
-    let state = log.current().await?;
-    let chosen = small_by_year(&state.files).into_iter().find_map(|(year, small)| {
-        let chosen = choose(small);
-        (chosen.len() > least.max(1)).then_some((year, chosen))
-    });
-    let Some((year, chosen)) = chosen else { return Ok(None) };
-    let mut packed = Vec::with_capacity(chosen.len());
-    for file in &chosen {
-        packed.push(log.read_file(within(log.table, &file.path)).await?);
-    }
-    static MERGER: Worker = Worker::named("insyn-merge");
-    let encoded =
-        MERGER.run(move || one_file(packed)).await.map_err(|e| LakeError::encode(log.table, e))??;
-    let rows = encoded.stats.rows;
-    let path = merged_path(&year);
-    let add = Add { data_change: false, ..addition(path.clone(), Some(year), &encoded) };
+/// Does this step, unless what it rests on has changed.
+pub(super) async fn exchange(
+    log: &TableLog,
+    step: &Step,
+    bounds: &Bounds,
+) -> Result<Option<Merged>, LakeError> {
+    let mut adds = Vec::new();
     crash_at("before-merged-put");
-    log.put_file(&path, encoded.bytes).await?;
+    if let Err(error) = rewrite(log, step, bounds.file, &mut adds).await {
+        forget(log, &adds).await;
+        return Err(error);
+    }
     crash_at("after-merged-put");
     let mut exchanged = false;
     let outcome = log
         .transact(|state| {
             let live = |file: &Arc<LakeFile>| state.files.iter().any(|known| known.path == file.path);
-            exchanged = chosen.iter().all(live);
+            exchanged = step.inputs.iter().all(live);
             if !exchanged {
                 return Ok(Decision::Nothing);
             }
-            let mut actions: Vec<Action> =
-                chosen.iter().map(|file| removal(log.table, file, false)).collect();
-            actions.push(Action::Add(add.clone()));
-            Ok(Decision::Commit(actions))
+            let gone = step.inputs.iter().map(|file| removal(log.table, file, false));
+            Ok(Decision::Commit(gone.chain(adds.iter().cloned().map(Action::Add)).collect()))
         })
         .await;
     match outcome {
         Ok(_) if exchanged => {
             crash_at("after-merged-commit");
-            Ok(Some(Merged { replaced: chosen.iter().map(|file| file.path.clone()).collect(), rows }))
+            Ok(Some(Merged {
+                replaced: step.inputs.iter().map(|file| (file.path.clone(), file.size)).collect(),
+                files: adds.len(),
+                rows: step.inputs.iter().map(|file| file.rows).sum(),
+            }))
         }
         Ok(_) => {
-            log.forget_file(&path).await;
+            forget(log, &adds).await;
             Ok(None)
         }
-        // The entry may have become durable: the file stays, and is swept one day if it did not.
+        // The entry may have become durable: the files stay, and are swept one day if it did not.
         Err(error) => Err(error),
     }
 }
 
-/// What a file of rows of several segments is called, relative to its table.
-pub(super) fn merged_path(year: &str) -> String {
-    format!("year={year}/merged-{}.parquet", uuid::Uuid::new_v4().simple())
+async fn forget(log: &TableLog, adds: &[Add]) {
+    for add in adds {
+        log.forget_file(&add.path).await;
+    }
 }
 
-fn small_by_year(files: &[Arc<LakeFile>]) -> BTreeMap<String, Vec<Arc<LakeFile>>> {
-    let mut years: BTreeMap<String, Vec<Arc<LakeFile>>> = BTreeMap::new();
-    for file in files.iter().filter(|file| file.size < SMALL) {
-        if let Some(year) = &file.year {
-            years.entry(year.clone()).or_default().push(Arc::clone(file));
+/// Puts the files that have the rows of the step's inputs; `adds` names them. One is written while another is put.
+async fn rewrite(log: &TableLog, step: &Step, most: u64, adds: &mut Vec<Add>) -> Result<(), LakeError> {
+    static MERGER: Worker = Worker::named("insyn-merge");
+    let (give, mut taken) = mpsc::channel(1);
+    let runtime = tokio::runtime::Handle::current();
+    let (store, written) = (log.store(), step.clone());
+    let writing = MERGER.run(move || runtime.block_on(merge_sorted(store, written, most, give)));
+    let putting = async move {
+        while let Some(encoded) = taken.recv().await {
+            let path = path_at(&step.year, step.level);
+            let add = Add { data_change: false, ..addition(path, Some(step.year.clone()), &encoded) };
+            adds.push(add.clone());
+            log.put_file(&add.path, encoded.bytes).await?;
+        }
+        Ok(())
+    };
+    let (written, put) = tokio::join!(writing, putting);
+    put.and(written.map_err(|e| LakeError::encode(log.table, e))?)
+}
+
+/// Reads the inputs in order and gives one file after the other, proved to hold the same rows.
+async fn merge_sorted(
+    store: Arc<dyn ObjectStore>,
+    step: Step,
+    most: u64,
+    give: mpsc::Sender<Encoded>,
+) -> Result<(), LakeError> {
+    let fault = |e: DataFusionError| LakeError::encode(Table::AccessEvents, crate::error::plain(&e));
+    let read = Arc::new(Names::default());
+    let mut rows = sorted(store, &step, &read).map_err(fault)?;
+    let written = Names::default();
+    let give = async |file: EventsFile| -> Result<(), LakeError> {
+        let encoded = file.finish()?;
+        for batch in self::read(encoded.bytes.clone(), Some(&["segment", "seq"]))? {
+            written.count(&batch)?;
+        }
+        // Nobody takes it when putting has failed, which is told there.
+        let _ = give.send(encoded).await;
+        Ok(())
+    };
+    let mut file = EventsFile::new()?;
+    let mut piece = 0;
+    while let Some(batch) = rows.try_next().await.map_err(fault)? {
+        for (of, part) in pieces(&step, &batch)? {
+            let is_full = step.level > 0 && file.size() >= most;
+            if (of != piece || is_full) && file.rows() > 0 {
+                give(std::mem::replace(&mut file, EventsFile::new()?)).await?;
+            }
+            piece = of;
+            file.write(&part)?;
         }
     }
-    years
-}
-
-/// The smallest first, as many as one merge may hold.
-fn choose(mut small: Vec<Arc<LakeFile>>) -> Vec<Arc<LakeFile>> {
-    small.sort_by(|a, b| (a.size, &a.path).cmp(&(b.size, &b.path)));
-    let (mut bytes, mut rows) = (0, 0);
-    small.retain(|file| {
-        bytes += file.size;
-        rows += file.rows;
-        bytes <= MOST_BYTES && rows <= MOST_ROWS
-    });
-    small
-}
-
-/// One file of all rows, proved to hold the same ones.
-fn one_file(packed: Vec<Bytes>) -> Result<Encoded, LakeError> {
-    let table = Table::AccessEvents;
-    let mut batches = Vec::new();
-    for bytes in packed {
-        batches.extend(read(bytes, None)?);
+    if file.rows() > 0 {
+        give(file).await?;
     }
-    let before = fingerprint(&batches)?;
-    let encoded = encode::merged(&batches)?;
-    let after = fingerprint(&read(encoded.bytes.clone(), Some(&["segment", "seq"]))?)?;
+    let (before, after) = (read.sum(), written.sum());
     if before != after {
         let what = format!("merging gave {} rows, expected the {} that were read", after.0, before.0);
-        return Err(LakeError::encode(table, what));
+        return Err(LakeError::encode(Table::AccessEvents, what));
     }
-    Ok(encoded)
+    Ok(())
+}
+
+/// Parts of a batch that belong into files of their own: those between the subjects at which files begin, and the rows
+/// without a subject.
+fn pieces(step: &Step, batch: &RecordBatch) -> Result<Vec<(usize, RecordBatch)>, LakeError> {
+    if step.level == 0 {
+        return Ok(vec![(0, batch.clone())]);
+    }
+    let subjects = Table::AccessEvents.column(batch, "subject_id")?.as_string::<i32>();
+    let piece_of = |row: usize| match subjects.is_null(row) {
+        true => step.begins.len() + 1,
+        false => step.begins.partition_point(|begin| begin.as_str() <= subjects.value(row)),
+    };
+    let mut parts = Vec::new();
+    let mut from = 0;
+    while from < batch.num_rows() {
+        let piece = piece_of(from);
+        let (mut to, mut end) = (from + 1, batch.num_rows());
+        while to < end {
+            let middle = to.midpoint(end);
+            if piece_of(middle) == piece { to = middle + 1 } else { end = middle }
+        }
+        parts.push((piece, batch.slice(from, to - from)));
+        from = to;
+    }
+    Ok(parts)
+}
+
+/// All rows of the step's inputs, in order.
+fn sorted(
+    store: Arc<dyn ObjectStore>,
+    step: &Step,
+    read: &Arc<Names>,
+) -> Result<SendableRecordBatchStream, DataFusionError> {
+    static MEMORY: LazyLock<Arc<dyn MemoryPool>> = LazyLock::new(|| Arc::new(GreedyMemoryPool::new(POOL)));
+    let schema = Table::AccessEvents.file_schema();
+    let sequences = sequences(&step.inputs);
+    let longest = step.inputs.iter().map(|file| file.size / file.rows.max(1)).max().unwrap_or_default();
+    let rows = HELD / (longest.max(16) * PACKED * sequences.len() as u64);
+    let rows = usize::try_from(rows).unwrap_or_default().clamp(16, 4096);
+    let streams = sequences.into_iter().map(|files| -> SendableRecordBatchStream {
+        let (store, read) = (Arc::clone(&store), Arc::clone(read));
+        let batches =
+            stream::iter(files).then(move |file| open(Arc::clone(&store), file, rows)).try_flatten();
+        let counted = batches.map(move |batch| {
+            let batch = batch?;
+            read.count(&batch).map_err(|e| DataFusionError::External(Box::new(e)))?;
+            Ok(batch)
+        });
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), counted))
+    });
+    let options = SortOptions { descending: false, nulls_first: false };
+    let by = SORT
+        .iter()
+        .chain(&["segment", "seq"])
+        .map(|name| Ok(PhysicalSortExpr { expr: expressions::col(name, &schema)?, options }));
+    let by = LexOrdering::new(by.collect::<Result<Vec<_>, DataFusionError>>()?);
+    let by = by.ok_or_else(|| DataFusionError::Internal("nothing to sort by".into()))?;
+    StreamingMergeBuilder::new()
+        .with_streams(streams.collect())
+        .with_schema(Arc::clone(&schema))
+        .with_expressions(&by)
+        .with_metrics(BaselineMetrics::new(&ExecutionPlanMetricsSet::new(), 0))
+        .with_batch_size(rows)
+        .with_reservation(MemoryConsumer::new("merge").register(&MEMORY))
+        .build()
+}
+
+/// Files whose rows are in order one after the other: each fresh one for itself, and each run.
+fn sequences(inputs: &[Arc<LakeFile>]) -> Vec<Vec<Arc<LakeFile>>> {
+    let (fresh, of_runs): (Vec<_>, Vec<_>) = inputs.iter().cloned().partition(|f| level_of(&f.path) == 0);
+    let mut runs: BTreeMap<usize, Vec<Arc<LakeFile>>> = BTreeMap::new();
+    for file in of_runs {
+        runs.entry(level_of(&file.path)).or_default().push(file);
+    }
+    runs.values_mut().for_each(|run| run.sort_by_cached_key(|file| place(file)));
+    fresh.into_iter().map(|file| vec![file]).chain(runs.into_values()).collect()
+}
+
+type Batches = stream::BoxStream<'static, Result<RecordBatch, DataFusionError>>;
+
+async fn open(
+    store: Arc<dyn ObjectStore>,
+    file: Arc<LakeFile>,
+    rows: usize,
+) -> Result<Batches, DataFusionError> {
+    let path = within(Table::AccessEvents, &file.path);
+    let mut named = PartitionedFile::new(path, file.size);
+    // Not `new`'s own reading of the path: what the log says is already a path of the store.
+    named.object_meta.location = Path::parse(path).map_err(object_store::Error::from)?;
+    let readers = DefaultParquetFileReaderFactory::new(store);
+    let reader: Box<dyn AsyncFileReader> =
+        readers.create_reader(0, named, None, &ExecutionPlanMetricsSet::new())?;
+    let options = ArrowReaderOptions::new().with_schema(Table::AccessEvents.file_schema());
+    let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
+    Ok(builder.with_batch_size(rows).build()?.map_err(DataFusionError::from).boxed())
 }
 
 pub(super) fn read(bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatch>, LakeError> {
@@ -152,18 +282,28 @@ pub(super) fn read(bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatc
 }
 
 /// How many rows, and a sum over which they are: `segment` and `seq` name a row in the whole lake.
-fn fingerprint(batches: &[RecordBatch]) -> Result<(u64, u64), LakeError> {
-    let table = Table::AccessEvents;
-    let (mut rows, mut sum) = (0u64, 0u64);
-    for batch in batches {
+#[derive(Debug, Default)]
+struct Names {
+    rows: AtomicU64,
+    sum: AtomicU64,
+}
+
+impl Names {
+    fn count(&self, batch: &RecordBatch) -> Result<(), LakeError> {
+        let table = Table::AccessEvents;
         let (segments, seqs) = (table.column(batch, "segment")?, table.column(batch, "seq")?);
         let (segments, seqs) = (segments.as_primitive::<Int64Type>(), seqs.as_primitive::<Int32Type>());
-        for (segment, seq) in segments.values().iter().zip(seqs.values()) {
-            rows += 1;
-            sum = sum.wrapping_add(mixed(*segment as u64, *seq as u64));
-        }
+        let names = segments.values().iter().zip(seqs.values());
+        let sum =
+            names.fold(0u64, |sum, (segment, seq)| sum.wrapping_add(mixed(*segment as u64, *seq as u64)));
+        self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        self.sum.fetch_add(sum, Ordering::Relaxed);
+        Ok(())
     }
-    Ok((rows, sum))
+
+    fn sum(&self) -> (u64, u64) {
+        (self.rows.load(Ordering::Relaxed), self.sum.load(Ordering::Relaxed))
+    }
 }
 
 /// Two numbers into one that shows it when either is another (SplitMix64's last steps).

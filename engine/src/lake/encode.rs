@@ -37,7 +37,7 @@ const PAGE_ROWS: usize = 2_000;
 const BATCH_ROWS: usize = 8_192;
 
 /// The columns by which the rows of an events file are sorted; null subjects come last.
-const SORT: [&str; 2] = ["subject_id", "occurred_at"];
+pub(super) const SORT: [&str; 2] = ["subject_id", "occurred_at"];
 /// Columns with bounds for every page.
 const PAGE_STATISTICS: [&str; 3] = ["subject_id", "occurred_at", "user_id"];
 /// Columns with bounds for every row group: they say nothing of a person.
@@ -79,50 +79,81 @@ pub(super) fn events(rows: &[AccessEvent]) -> Result<Encoded, LakeError> {
     }
     let stats = FileStats {
         rows: rows.len() as u64,
-        subject_id: bounds_of(rows.iter().map(|row| row.subject_id.as_ref())),
-        user_id: bounds_of(rows.iter().map(|row| row.user_id.as_ref())),
-        occurred_at: bounds_of(rows.iter().map(|row| Some(&row.occurred_at))),
+        subject_id: bounds_of(rows.iter().map(|row| row.subject_id.as_deref())).owned(),
+        user_id: bounds_of(rows.iter().map(|row| row.user_id.as_deref())).owned(),
+        occurred_at: bounds_of(rows.iter().map(|row| Some(row.occurred_at))),
         ..FileStats::default()
     };
     Ok(Encoded { bytes: writer.finish()?, stats })
 }
 
-/// The rows of several files of `access_events` as one file, sorted as each of them is.
+/// Rows of `access_events` as one file, sorted as each is.
 ///
 /// # Errors
 /// When Arrow or Parquet refuses the rows.
 pub(super) fn merged(batches: &[RecordBatch]) -> Result<Encoded, LakeError> {
     let table = Table::AccessEvents;
     let fault = |e: ArrowError| LakeError::encode(table, e);
-    let schema = table.file_schema();
-    let all = arrow::compute::concat_batches(&schema, batches).map_err(fault)?;
-    let column = |name: &str| table.column(&all, name).cloned();
+    let all = arrow::compute::concat_batches(&table.file_schema(), batches).map_err(fault)?;
     let options = Some(SortOptions { descending: false, nulls_first: false });
     let mut sort = Vec::new();
     for name in SORT.iter().chain(&["segment", "seq"]) {
-        sort.push(SortColumn { values: column(name)?, options });
+        sort.push(SortColumn { values: Arc::clone(table.column(&all, name)?), options });
     }
     let order = lexsort_to_indices(&sort, None).map_err(fault)?;
-    let mut writer = Writer::new(table, &schema)?;
+    let mut file = EventsFile::new()?;
     for at in (0..order.len()).step_by(BATCH_ROWS) {
         let part = order.slice(at, BATCH_ROWS.min(order.len() - at));
-        writer.write(&take_record_batch(&all, &part).map_err(fault)?)?;
+        file.write(&take_record_batch(&all, &part).map_err(fault)?)?;
     }
-    let (subjects, users) = (column("subject_id")?, column("user_id")?);
-    let times = column("occurred_at")?;
-    let times = times.as_primitive::<TimestampMicrosecondType>();
-    let owned = |column: &ArrayRef| -> Vec<Option<String>> {
-        column.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
-    };
-    let (subjects, users) = (owned(&subjects), owned(&users));
-    let stats = FileStats {
-        rows: all.num_rows() as u64,
-        subject_id: bounds_of(subjects.iter().map(Option::as_ref)),
-        user_id: bounds_of(users.iter().map(Option::as_ref)),
-        occurred_at: bounds_of(times.values().iter().map(Some)),
-        ..FileStats::default()
-    };
-    Ok(Encoded { bytes: writer.finish()?, stats })
+    file.finish()
+}
+
+/// A file of `access_events` in the making; its rows come in order.
+pub(super) struct EventsFile {
+    writer: Writer,
+    stats: FileStats,
+}
+
+impl EventsFile {
+    /// # Errors
+    /// When Parquet refuses the columns.
+    pub(super) fn new() -> Result<EventsFile, LakeError> {
+        let table = Table::AccessEvents;
+        Ok(EventsFile { writer: Writer::new(table, &table.file_schema())?, stats: FileStats::default() })
+    }
+
+    /// # Errors
+    /// When Parquet refuses the rows.
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
+        let table = Table::AccessEvents;
+        let texts = |name: &str| table.column(rows, name).map(|column| column.as_string::<i32>());
+        let times = table.column(rows, "occurred_at")?.as_primitive::<TimestampMicrosecondType>();
+        self.stats.absorb(FileStats {
+            rows: rows.num_rows() as u64,
+            subject_id: bounds_of(texts("subject_id")?).owned(),
+            user_id: bounds_of(texts("user_id")?).owned(),
+            occurred_at: bounds_of(times.values().iter().copied().map(Some)),
+            ..FileStats::default()
+        });
+        self.writer.write(rows)
+    }
+
+    /// How many rows it has.
+    pub(super) fn rows(&self) -> u64 {
+        self.stats.rows
+    }
+
+    /// How many bytes it has, more or less.
+    pub(super) fn size(&self) -> u64 {
+        (self.writer.inner.bytes_written() + self.writer.inner.in_progress_size()) as u64
+    }
+
+    /// # Errors
+    /// When Parquet refuses the rows.
+    pub(super) fn finish(self) -> Result<Encoded, LakeError> {
+        Ok(Encoded { bytes: self.writer.finish()?, stats: self.stats })
+    }
 }
 
 /// One batch's rows of `quarantine`, in the order given.
@@ -231,7 +262,7 @@ pub(super) fn side_rows(table: Table, source: &str, rows: RecordBatch) -> Result
     let stats = FileStats {
         rows: rows.num_rows() as u64,
         source: Bounds { min: Some(source.into()), max: Some(source.into()), nulls: Some(0) },
-        sequence: sequences.map(|all| bounds_of(all.values().iter().map(Some))).unwrap_or_default(),
+        sequence: sequences.map(|all| bounds_of(all.values().iter().copied().map(Some))).unwrap_or_default(),
         ..FileStats::default()
     };
     Ok(Encoded { bytes: writer.finish()?, stats })

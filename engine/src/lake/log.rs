@@ -146,6 +146,11 @@ impl TableLog {
         Err(LakeError::Contended { table: self.table.name(), attempts: ATTEMPTS })
     }
 
+    /// Its files; paths are relative to the table.
+    pub(super) fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
     /// Puts a data file; `path` is relative to the table.
     pub(super) async fn put_file(&self, path: &str, bytes: Bytes) -> Result<(), LakeError> {
         self.store.put_opts(&Path::from(path), bytes.into(), PutMode::Create.into()).await?;

@@ -15,6 +15,7 @@ mod error;
 mod location;
 mod lock;
 mod log;
+mod runs;
 mod segment;
 mod side;
 mod snapshot;
@@ -23,17 +24,17 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod types;
+mod upkeep;
 
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use object_store::ObjectStore;
 
 use crate::store::{self, DurableStore};
 use log::{TableLog, TableState, Tables};
+use upkeep::Upkeep;
 
 pub use amend::{Amendment, Changes};
 pub use compact::Merged;
@@ -47,11 +48,6 @@ pub use types::{
 
 /// A table gets a checkpoint after so many commits.
 const CHECKPOINT_EVERY: u64 = 100;
-
-/// A file that was replaced is removed after this: whoever began to read it before has ended by then.
-const GRACE: Duration = Duration::from_secs(600);
-/// A data file that no commit names is a crash's after this, µs.
-const LEFT_BEHIND: i64 = 24 * 3600 * 1_000_000;
 
 /// The lake. Cloning it costs nothing; clones share what they know of it.
 #[derive(Clone)]
@@ -67,9 +63,7 @@ struct Inner {
     writer: Mutex<String>,
     snapshot: Mutex<Option<Snapshot>>,
     checkpointing: AtomicBool,
-    merging: AtomicBool,
-    /// Data files that no commit names, since when that is known, and whether a merge of ours replaced them.
-    unnamed: Mutex<HashMap<String, (Instant, bool)>>,
+    upkeep: Upkeep,
 }
 
 impl std::fmt::Debug for Lake {
@@ -102,8 +96,7 @@ impl Lake {
             writer: Mutex::new(format!("process {}", std::process::id())),
             snapshot: Mutex::new(None),
             checkpointing: AtomicBool::new(false),
-            merging: AtomicBool::new(false),
-            unnamed: Mutex::default(),
+            upkeep: Upkeep::default(),
         };
         Ok(Lake { inner: Arc::new(inner) })
     }
@@ -151,51 +144,6 @@ impl Lake {
         self.checkpoint_when_due().await?;
         self.merge_when_due().await?;
         Ok(committed)
-    }
-
-    /// Merges small files of one year into one, if there are some; what it did. Commits do this by themselves, beside,
-    /// when many have gathered.
-    ///
-    /// # Errors
-    /// [`LakeError::Locked`] when another process merges; when files cannot be read or written.
-    pub async fn compact(&self) -> Result<Option<Merged>, LakeError> {
-        let _lease = self.inner.maintenance()?;
-        self.inner.merge(1).await
-    }
-
-    /// Removes data files that no commit names and nobody can read any more: replaced ones after a while, and what a
-    /// crash left behind after a day. Gives how many.
-    ///
-    /// # Errors
-    /// When the lake cannot be read.
-    pub async fn sweep(&self) -> Result<u64, LakeError> {
-        self.inner.sweep(GRACE).await
-    }
-
-    /// Starts a merge beside the commits, one at a time.
-    async fn merge_when_due(&self) -> Result<(), LakeError> {
-        let inner = &self.inner;
-        if !compact::is_due(&inner.events().held().await?.files) || inner.merging.swap(true, Ordering::SeqCst)
-        {
-            return Ok(());
-        }
-        let inner = Arc::clone(inner);
-        tokio::spawn(async move {
-            match inner.maintenance() {
-                Ok(_lease) => {
-                    let merged = async {
-                        while inner.merge(compact::LEFT_ALONE / 2).await?.is_some() {}
-                        inner.sweep(GRACE).await
-                    };
-                    if let Err(error) = merged.await {
-                        tracing::warn!(%error, "small files are not merged this time");
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "another process merges"),
-            }
-            inner.merging.store(false, Ordering::SeqCst);
-        });
-        Ok(())
     }
 
     /// The newest versions of the tables. Costs a few looks into the log folders when nothing changed.
@@ -268,62 +216,9 @@ impl Lake {
 }
 
 impl Inner {
-    async fn merge(&self, least: usize) -> Result<Option<Merged>, LakeError> {
-        let merged = compact::merge(self.events(), least).await?;
-        if let Some(merged) = &merged {
-            self.replaced(merged.replaced.iter().cloned());
-        }
-        Ok(merged)
-    }
-
-    /// Remembers since when files are not live: pinned readers may still read them.
-    fn replaced(&self, files: impl Iterator<Item = String>) {
-        let now = Instant::now();
-        let mut unnamed = self.unnamed.lock().unwrap_or_else(PoisonError::into_inner);
-        unnamed.extend(files.map(|path| (path, (now, true))));
-    }
-
-    async fn sweep(&self, grace: Duration) -> Result<u64, LakeError> {
-        let mut removed = 0;
-        for table in Table::ALL {
-            removed += self.sweep_table(self.tables.of(table), grace).await?;
-        }
-        Ok(removed)
-    }
-
-    async fn sweep_table(&self, log: &TableLog, grace: Duration) -> Result<u64, LakeError> {
-        let state = log.current().await?;
-        let live: HashSet<&str> = state.files.iter().map(|file| file.path.as_str()).collect();
-        let now = chrono::Utc::now().timestamp_micros();
-        let mut gone = Vec::new();
-        for (path, modified) in log.data_files().await? {
-            let whole = format!("{}/{path}", log.table.name());
-            if live.contains(whole.as_str()) {
-                continue;
-            }
-            // What another process has put may be named by its commit in a moment, and what it has replaced may still
-            // be read here.
-            let mut unnamed = self.unnamed.lock().unwrap_or_else(PoisonError::into_inner);
-            let (since, ours) = *unnamed.entry(whole.clone()).or_insert_with(|| (Instant::now(), false));
-            if since.elapsed() >= grace && (ours || now - modified >= LEFT_BEHIND) {
-                unnamed.remove(&whole);
-                gone.push(path);
-            }
-        }
-        for path in &gone {
-            log.forget_file(path).await;
-        }
-        Ok(gone.len() as u64)
-    }
-
     /// Who works on the lake here, for those who meet it.
     fn writer(&self) -> String {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The lake's maintenance, for one at a time: whoever has it may replace files.
-    fn maintenance(&self) -> Result<LakeLock, LakeError> {
-        lock::lock(&self.folder, &self.writer(), "maintenance")
     }
 
     fn events(&self) -> &TableLog {

@@ -63,6 +63,20 @@ impl FileStats {
         }
     }
 
+    /// Takes in more rows of the same file.
+    pub(super) fn absorb(&mut self, more: FileStats) {
+        if self.rows == 0 {
+            *self = more;
+        } else {
+            self.rows += more.rows;
+            self.subject_id.absorb(more.subject_id);
+            self.occurred_at.absorb(more.occurred_at);
+            self.user_id.absorb(more.user_id);
+            self.source.absorb(more.source);
+            self.sequence.absorb(more.sequence);
+        }
+    }
+
     pub(super) fn into_file(self, table: Table, path: &str, size: u64, year: Option<String>) -> LakeFile {
         let one = |bounds: Bounds<String>| bounds.min.filter(|min| bounds.max.as_ref() == Some(min));
         LakeFile {
@@ -75,6 +89,28 @@ impl FileStats {
             user_id: self.user_id,
             source: one(self.source),
             sequence: self.sequence.min.filter(|min| self.sequence.max == Some(*min)),
+        }
+    }
+}
+
+impl Bounds<&str> {
+    pub(super) fn owned(self) -> Bounds<String> {
+        Bounds { min: self.min.map(str::to_owned), max: self.max.map(str::to_owned), nulls: self.nulls }
+    }
+}
+
+impl<T: Ord> Bounds<T> {
+    fn absorb(&mut self, more: Bounds<T>) {
+        let (is_known, has_some) = (self.nulls.zip(more.nulls), self.min.is_some());
+        self.nulls = is_known.map(|(a, b)| a + b);
+        // Bounds that are absent for want of a value bound nothing.
+        match more.min.is_some() {
+            true if has_some => {
+                self.min = std::mem::take(&mut self.min).min(more.min);
+                self.max = std::mem::take(&mut self.max).max(more.max);
+            }
+            true => (self.min, self.max) = (more.min, more.max),
+            false => {}
         }
     }
 }
@@ -117,19 +153,18 @@ impl Json {
 }
 
 /// Bounds of the values that `column` yields, row by row.
-pub(super) fn bounds_of<'a, T: Clone + Ord + 'a>(column: impl Iterator<Item = Option<&'a T>>) -> Bounds<T> {
-    let mut min: Option<&T> = None;
-    let mut max: Option<&T> = None;
-    let mut nulls = 0;
+pub(super) fn bounds_of<T: Copy + Ord>(column: impl IntoIterator<Item = Option<T>>) -> Bounds<T> {
+    let mut bounds = Bounds { min: None, max: None, nulls: Some(0) };
     for value in column {
-        let Some(value) = value else {
-            nulls += 1;
-            continue;
-        };
-        min = Some(min.map_or(value, |m| m.min(value)));
-        max = Some(max.map_or(value, |m| m.max(value)));
+        match value {
+            None => bounds.nulls = bounds.nulls.map(|nulls| nulls + 1),
+            Some(value) => {
+                bounds.min = Some(bounds.min.map_or(value, |min: T| min.min(value)));
+                bounds.max = Some(bounds.max.map_or(value, |max: T| max.max(value)));
+            }
+        }
     }
-    Bounds { min: min.cloned(), max: max.cloned(), nulls: Some(nulls) }
+    bounds
 }
 
 fn floor(at: &i64) -> i64 {
@@ -205,8 +240,8 @@ mod tests {
         ) {
             let stats = FileStats {
                 rows: subjects.len() as u64,
-                subject_id: bounds_of(subjects.iter().map(Option::as_ref)),
-                occurred_at: bounds_of(times.iter().map(Some)),
+                subject_id: bounds_of(subjects.iter().map(Option::as_deref)).owned(),
+                occurred_at: bounds_of(times.iter().copied().map(Some)),
                 ..FileStats::default()
             };
             let read = FileStats::from_json(&stats.to_json());

@@ -101,7 +101,7 @@ async fn reading_and_merging_go_on_beside() {
         let mut amendment = lake.amend("a").await.unwrap();
         amendment.put(vec![event("a", number)]).await.unwrap();
         let window = Window { from: None, to: Some(JULY_2026 + 900 * 1_234_567) };
-        let states = HashMap::from([(("f1".to_owned(), 700), Settled::Mended)]);
+        let states = std::collections::HashMap::from([(("f1".to_owned(), 700), Settled::Mended)]);
         let changes = Changes { replaces: Some(window), quarantine_states: states, ..Changes::default() };
         amendment.commit(changes.clone()).await.unwrap();
         oracle.amend("a", &[event("a", number)], &changes);

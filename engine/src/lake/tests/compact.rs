@@ -1,6 +1,25 @@
-//! Merging small files: the rows stay, whoever writes or dies meanwhile.
+//! Merging files: the rows stay, whoever writes or dies meanwhile.
 
+use super::runs::{Bounds as Sizes, LEVELS, Zeal, level_of};
+use super::upkeep::{BOUNDS, Next, ROOM};
 use super::*;
+
+/// Runs of some files of some kilobytes: three batches fill the first.
+const TINY: Sizes = Sizes {
+    small: 12_000,
+    left_alone: 3,
+    gathered: 2,
+    fresh: 60_000,
+    settled: 120_000,
+    file: 24_000,
+    runs: [60_000, 120_000, 400_000],
+};
+
+async fn open_tiny(folder: &FsPath) -> Lake {
+    let mut lake = open(folder).await;
+    Arc::get_mut(&mut lake.inner).unwrap().upkeep.bounds = TINY;
+    lake
+}
 
 /// Batches of two sources over two years, each a file or two.
 async fn many_small(lake: &Lake, oracle: &mut Oracle, batches: i64) {
@@ -21,7 +40,7 @@ fn files(lake: &Snapshot) -> usize {
 }
 
 #[tokio::test]
-async fn small_files_become_one_of_each_year_with_the_same_rows() {
+async fn small_files_become_a_run_of_each_year_with_the_same_rows() {
     let folder = tempfile::tempdir().unwrap();
     let lake = open(folder.path()).await;
     let mut oracle = Oracle::default();
@@ -31,7 +50,8 @@ async fn small_files_become_one_of_each_year_with_the_same_rows() {
     while let Some(merged) = lake.compact().await.unwrap() {
         rows += merged.rows;
     }
-    assert_eq!((rows, files(&lake.snapshot().await.unwrap())), (100, 2), "one file of each year");
+    // Rows without a subject have a file of their own.
+    assert_eq!((rows, files(&lake.snapshot().await.unwrap())), (100, 4), "two files of each year");
     assert!(files(&pinned) > 20);
     assert_same(&lake, &oracle).await;
     assert_same(&open(folder.path()).await, &oracle).await;
@@ -84,13 +104,86 @@ async fn a_lake_that_is_followed_merges_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let lake = open(folder.path()).await;
     let mut oracle = Oracle::default();
-    let limit = crate::lake::compact::LEFT_ALONE as i64 + 2;
+    let limit = BOUNDS.left_alone as i64 + 2;
     many_small(&lake, &mut oracle, limit).await;
     let deadline = Instant::now() + Duration::from_secs(30);
-    while files(&lake.snapshot().await.unwrap()) > crate::lake::compact::LEFT_ALONE {
+    while files(&lake.snapshot().await.unwrap()) > BOUNDS.left_alone {
         assert!(Instant::now() < deadline, "nothing was merged");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert_same(&lake, &oracle).await;
+}
+
+/// The subjects of each file of a run, as they lie there, by year and level.
+async fn runs_of(lake: &Lake) -> BTreeMap<(String, usize), Vec<Vec<Option<String>>>> {
+    let snapshot = lake.snapshot().await.unwrap();
+    let mut runs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for file in snapshot.files(Table::AccessEvents).iter().filter(|file| level_of(&file.path) > 0) {
+        let bytes = lake.object_store().get(&Path::from(file.path.as_str())).await.unwrap();
+        let mut subjects = Vec::new();
+        for batch in crate::lake::compact::read(bytes.bytes().await.unwrap(), None).unwrap() {
+            let column = batch.column_by_name("subject_id").unwrap().as_string::<i32>().clone();
+            subjects.extend(column.iter().map(|subject| subject.map(str::to_owned)));
+        }
+        assert!(subjects.is_sorted_by_key(|subject| (subject.is_none(), subject.clone())), "{}", file.path);
+        runs.entry((file.year.clone().unwrap(), level_of(&file.path))).or_default().push(subjects);
+    }
+    runs
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_persons_rows_lie_in_one_file_of_a_run_or_in_neighbours() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = open_tiny(folder.path()).await;
+    let mut oracle = Oracle::default();
+    let mut deepest = 0;
+    for n in 0..24 {
+        let sequence = lake.progress("a").await.unwrap().sequence + 1;
+        let mut batch = batch("a", sequence, n * 400..n * 400 + 400);
+        // Late ones, more and more of them; all hold records that cannot be packed.
+        for (at, event) in batch.events.iter_mut().enumerate() {
+            event.occurred_at -= if at % 5 == 0 { YEAR } else { 0 };
+            event.record = Some(format!("{:x}", u128::from_ne_bytes(*uuid::Uuid::new_v4().as_bytes())));
+            event.subject_id = (at % 9 != 0).then(|| format!("{:06}", (at as i64 + n) * 7919 % 1000));
+        }
+        oracle.add(&batch);
+        lake.commit(batch).await.unwrap();
+        while lake.inner.upkeep.merging.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        while let Next::Did(merged) = lake.inner.merge(Zeal::WhenDue).await.unwrap() {
+            assert!(merged.files > 0 && merged.rows > 0);
+        }
+        let runs = runs_of(&lake).await;
+        deepest = deepest.max(runs.keys().map(|(_, level)| *level).max().unwrap_or_default());
+        for (run, mut files) in runs {
+            files.sort_by_key(|file| (file[0].is_none(), file[0].clone(), file.last().cloned()));
+            for two in files.windows(2) {
+                let (last, first) = (two[0].last().unwrap(), &two[1][0]);
+                assert!(last.is_some() && (first.is_none() || last <= first) || first.is_none(), "{run:?}");
+            }
+        }
+    }
+    assert!((2..=LEVELS).contains(&deepest), "level {deepest}");
+    assert_same(&lake, &oracle).await;
+    while lake.compact().await.unwrap().is_some() {}
+    assert_same(&open(folder.path()).await, &oracle).await;
+    let runs = runs_of(&lake).await;
+    assert_eq!(runs.keys().filter(|(year, _)| year == "2025").count(), 1, "the year that has ended");
+    let fresh = lake.snapshot().await.unwrap();
+    assert!(fresh.files(Table::AccessEvents).iter().all(|file| level_of(&file.path) > 0));
+}
+
+#[tokio::test]
+async fn files_that_were_replaced_take_no_more_room_than_the_live_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = open(folder.path()).await;
+    let mut oracle = Oracle::default();
+    many_small(&lake, &mut oracle, 12).await;
+    lake.inner.replaced([("access_events/gone.parquet".to_owned(), ROOM)].into_iter());
+    assert!(matches!(lake.inner.merge(Zeal::All).await.unwrap(), Next::Room));
+    lake.inner.upkeep.unnamed().clear();
+    assert!(matches!(lake.inner.merge(Zeal::All).await.unwrap(), Next::Did(_)));
     assert_same(&lake, &oracle).await;
 }
 

@@ -1,0 +1,399 @@
+//! Which files are written anew, and what of: a plan over the files of each year.
+//!
+//! Files that commits write cover everybody. Small ones are gathered into larger ones, and these go into *runs*: the
+//! files of one level of a year, whose ranges of subjects lie apart, so that one person's rows lie in one file of a
+//! run or in neighbours. A run that outgrows its level hands one range after the other on to the next level: what is
+//! written anew at once is a few files, however much the year holds. A year that has ended comes to lie in one run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::types::LakeFile;
+
+/// How large what may be, in bytes and files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// A fresh file that is smaller is gathered with others.
+    pub small: u64,
+    /// So many small files of a year are left alone.
+    pub left_alone: usize,
+    /// So many fresh files that are not small go into the first run.
+    pub gathered: usize,
+    /// Bytes of small files that are gathered at once: more than two of them.
+    pub fresh: u64,
+    /// Bytes of fresh files that go into the first run at once.
+    pub settled: u64,
+    /// A file of a run.
+    pub file: u64,
+    /// The run of each level but the last.
+    pub runs: [u64; LEVELS - 1],
+}
+
+/// Runs of one year at most.
+pub(super) const LEVELS: usize = 4;
+
+/// One exchange: these files become files of that level.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub year: String,
+    pub inputs: Vec<Arc<LakeFile>>,
+    /// 0: one larger fresh file.
+    pub level: usize,
+    /// Subjects at which another file of the run begins, so that none covers much of the next level.
+    pub begins: Vec<String>,
+}
+
+/// How far the plan goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Zeal {
+    /// What pays while more is coming.
+    WhenDue,
+    /// Everything that is fresh goes into runs, and a year that has ended into one.
+    All,
+}
+
+/// From the least key that a file may hold to the greatest.
+pub(super) type Span = (Key, Key);
+
+/// What rows are sorted by: the subject and the time; rows without a subject come last.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    Subject(String, i64),
+    Nobody(i64),
+}
+
+/// The next step; none when every year lies as it should. `this_year` and later years are open.
+pub(super) fn next(files: &[Arc<LakeFile>], this_year: &str, bounds: &Bounds, zeal: Zeal) -> Option<Step> {
+    let mut years: BTreeMap<&str, Year<'_>> = BTreeMap::new();
+    for file in files {
+        if let Some(name) = file.year.as_deref() {
+            let year = years.entry(name).or_insert_with(|| Year::new(name, name < this_year, bounds));
+            year.levels[level_of(&file.path)].push(file);
+        }
+    }
+    years.values().find_map(|year| year.next(zeal))
+}
+
+/// The level of a file, which its name tells.
+pub(super) fn level_of(path: &str) -> usize {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let level = name.strip_prefix("run-").and_then(|rest| rest.split('-').next()?.parse().ok());
+    level.filter(|level| (1..=LEVELS).contains(level)).unwrap_or(0)
+}
+
+/// What a file of that level is called, relative to its table.
+pub(super) fn path_at(year: &str, level: usize) -> String {
+    let id = uuid::Uuid::new_v4().simple();
+    match level {
+        0 => format!("year={year}/merged-{id}.parquet"),
+        level => format!("year={year}/run-{level}-{id}.parquet"),
+    }
+}
+
+struct Year<'a> {
+    name: &'a str,
+    has_ended: bool,
+    bounds: &'a Bounds,
+    /// Fresh files, and the run of each level.
+    levels: [Vec<&'a Arc<LakeFile>>; LEVELS + 1],
+}
+
+impl<'a> Year<'a> {
+    fn new(name: &'a str, has_ended: bool, bounds: &'a Bounds) -> Self {
+        Year { name, has_ended, bounds, levels: Default::default() }
+    }
+
+    fn next(&self, zeal: Zeal) -> Option<Step> {
+        self.gather().or_else(|| self.settle(zeal)).or_else(|| self.hand_on(zeal))
+    }
+
+    /// Many small files become one.
+    fn gather(&self) -> Option<Step> {
+        let small: Vec<_> = self.levels[0].iter().copied().filter(|f| f.size < self.bounds.small).collect();
+        if small.len() <= self.bounds.left_alone {
+            return None;
+        }
+        Some(self.step(self.some(small, self.bounds.fresh), 0))
+    }
+
+    /// Fresh files go into the first run.
+    fn settle(&self, zeal: Zeal) -> Option<Step> {
+        let (small, large): (Vec<_>, Vec<_>) =
+            self.levels[0].iter().copied().partition(|file| file.size < self.bounds.small);
+        let chosen = match zeal {
+            Zeal::WhenDue if large.len() >= self.bounds.gathered => large,
+            Zeal::All => large.into_iter().chain(small).collect(),
+            Zeal::WhenDue => return None,
+        };
+        let mut inputs = self.some(chosen, self.bounds.settled);
+        let span = span_of(&inputs)?;
+        inputs.extend(within(&self.levels[1], &span));
+        Some(self.step(inputs, 1))
+    }
+
+    /// A run that is too large hands a range on to the next level; one of a year that has ended, to the last there is.
+    fn hand_on(&self, zeal: Zeal) -> Option<Step> {
+        (1..LEVELS).find_map(|level| {
+            let run = &self.levels[level];
+            let bytes: u64 = run.iter().map(|file| file.size).sum();
+            let below: u64 = self.levels[level + 1..].iter().flatten().map(|file| file.size).sum();
+            // A little that came late waits: it would have all of the year written anew.
+            let is_late = self.has_ended && below > 0 && (zeal == Zeal::All || bytes * LATE >= below);
+            let next = match bytes > self.bounds.runs[level - 1] {
+                true => level + 1,
+                false if is_late => (level + 1..=LEVELS).find(|next| !self.levels[*next].is_empty())?,
+                false => return None,
+            };
+            let cost = |file: &&Arc<LakeFile>| {
+                let below: u64 = within(&self.levels[next], &span(file)).map(|file| file.size).sum();
+                (below.saturating_mul(1024) / file.size.max(1), span(file))
+            };
+            let cheapest = run.iter().copied().min_by_key(cost)?;
+            let mut inputs = vec![Arc::clone(cheapest)];
+            inputs.extend(within(&self.levels[next], &span(cheapest)));
+            Some(self.step(inputs, next))
+        })
+    }
+
+    /// As many of the smallest as hold so many bytes, and one at least.
+    fn some(&self, mut fresh: Vec<&Arc<LakeFile>>, most: u64) -> Vec<Arc<LakeFile>> {
+        fresh.sort_by(|a, b| (a.size, &a.path).cmp(&(b.size, &b.path)));
+        let mut bytes = 0;
+        let held = fresh.iter().take_while(|file| {
+            bytes += file.size;
+            bytes <= most
+        });
+        let held = held.count().max(1);
+        fresh.into_iter().take(held).cloned().collect()
+    }
+
+    fn step(&self, inputs: Vec<Arc<LakeFile>>, level: usize) -> Step {
+        let below = self.levels.get(level + 1).filter(|_| level > 0).into_iter().flatten();
+        let mut starts: Vec<String> = below.filter_map(|file| file.subject_id.min.clone()).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let begins = starts.into_iter().skip(COVERED).step_by(COVERED).collect();
+        Step { year: self.name.to_owned(), inputs, level, begins }
+    }
+}
+
+/// What came late is this part of its year at least before it is worked in.
+const LATE: u64 = 32;
+
+/// Files of the next level that one file covers at most, or one or two more.
+const COVERED: usize = 8;
+
+pub(super) fn span(file: &LakeFile) -> Span {
+    let (subject, times) = (&file.subject_id, &file.occurred_at);
+    // Where all rows are of one, their times bound the file as well.
+    let is_one = subject.min.is_some() && subject.min == subject.max && subject.nulls == Some(0);
+    let is_nobody = subject.nulls == Some(file.rows);
+    let first = times.min.filter(|_| is_one || is_nobody).unwrap_or(i64::MIN);
+    let last = times.max.filter(|_| is_one || is_nobody).unwrap_or(i64::MAX);
+    let from = match &subject.min {
+        None if is_nobody => Key::Nobody(first),
+        min => Key::Subject(min.clone().unwrap_or_default(), first),
+    };
+    let to = match &subject.max {
+        Some(max) if subject.nulls == Some(0) => Key::Subject(max.clone(), last),
+        _ => Key::Nobody(last),
+    };
+    (from, to)
+}
+
+/// What the files of a run are in order by, as their rows are.
+pub(super) fn place(file: &LakeFile) -> (Key, Key, Option<i64>) {
+    // A file that begins within one subject's rows comes after those that hold nothing else.
+    let whole = |key| match key {
+        Key::Subject(subject, _) => Key::Subject(subject, 0),
+        Key::Nobody(_) => Key::Nobody(0),
+    };
+    let (from, to) = span(file);
+    (whole(from), whole(to), file.occurred_at.min)
+}
+
+fn span_of(files: &[Arc<LakeFile>]) -> Option<Span> {
+    let spans = files.iter().map(|file| span(file));
+    spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
+
+/// Files of a run that may hold what lies in `span`.
+fn within<'r>(run: &'r [&Arc<LakeFile>], among: &'r Span) -> impl Iterator<Item = Arc<LakeFile>> + 'r {
+    run.iter()
+        .copied()
+        .filter(|file| {
+            let (from, to) = span(file);
+            from <= among.1 && among.0 <= to
+        })
+        .cloned()
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::super::types::Bounds as Values;
+    use super::*;
+
+    /// A row: its subject and its time.
+    type Row = (Option<u16>, i64);
+
+    const SMALL: Bounds = Bounds {
+        small: 20,
+        left_alone: 4,
+        gathered: 3,
+        fresh: 50,
+        settled: 120,
+        file: 40,
+        runs: [100, 400, 1600],
+    };
+
+    /// A table of which every row takes one byte.
+    #[derive(Default)]
+    struct Model {
+        files: Vec<Arc<LakeFile>>,
+        rows: HashMap<String, Vec<Row>>,
+        written: u64,
+    }
+
+    impl Model {
+        fn put(&mut self, year: &str, level: usize, mut rows: Vec<Row>) {
+            rows.sort_by_key(|(subject, time)| (subject.is_none(), *subject, *time));
+            let path = format!("access_events/{}", path_at(year, level));
+            let subjects: Vec<String> =
+                rows.iter().filter_map(|row| row.0).map(|subject| format!("{subject:05}")).collect();
+            let times = rows.iter().map(|row| row.1);
+            self.written += rows.len() as u64;
+            self.files.push(Arc::new(LakeFile {
+                path: path.clone(),
+                size: rows.len() as u64,
+                rows: rows.len() as u64,
+                year: Some(year.to_owned()),
+                subject_id: Values {
+                    min: subjects.first().cloned(),
+                    max: subjects.last().cloned(),
+                    nulls: Some((rows.len() - subjects.len()) as u64),
+                },
+                occurred_at: Values { min: times.clone().min(), max: times.max(), nulls: Some(0) },
+                user_id: Values::default(),
+                source: None,
+                sequence: None,
+            }));
+            self.rows.insert(path, rows);
+        }
+
+        /// What `compact` does, row by row.
+        fn exchange(&mut self, step: &Step) {
+            assert!(!step.inputs.is_empty());
+            let mut rows = Vec::new();
+            for file in &step.inputs {
+                rows.extend(self.rows.remove(&file.path).expect("the file is live"));
+                self.files.retain(|live| live.path != file.path);
+            }
+            rows.sort_by_key(|(subject, time)| (subject.is_none(), *subject, *time));
+            let mut file: Vec<Row> = Vec::new();
+            let piece = |row: &Row| match (step.level, row.0) {
+                (0, _) => 0,
+                (_, None) => step.begins.len() + 1,
+                (_, Some(subject)) => step.begins.partition_point(|begin| *begin <= format!("{subject:05}")),
+            };
+            for row in rows {
+                let is_full = step.level > 0 && file.len() as u64 >= SMALL.file;
+                if file.last().is_some_and(|last| is_full || piece(last) != piece(&row)) {
+                    self.put(&step.year, step.level, std::mem::take(&mut file));
+                }
+                file.push(row);
+            }
+            self.put(&step.year, step.level, file);
+        }
+
+        /// Does all that is to be done; how many steps.
+        fn settle(&mut self, zeal: Zeal) -> usize {
+            for steps in 0..10_000 {
+                match next(&self.files, "2026", &SMALL, zeal) {
+                    Some(step) => self.exchange(&step),
+                    None => return steps,
+                }
+                self.runs_lie_apart();
+            }
+            panic!("there is always another step");
+        }
+
+        fn level(&self, year: &str, level: usize) -> Vec<&Arc<LakeFile>> {
+            let of =
+                |file: &&Arc<LakeFile>| file.year.as_deref() == Some(year) && level_of(&file.path) == level;
+            self.files.iter().filter(of).collect()
+        }
+
+        fn runs_lie_apart(&self) {
+            for (year, level) in ["2025", "2026"].iter().flat_map(|year| (1..=LEVELS).map(move |l| (year, l)))
+            {
+                let mut run = self.level(year, level);
+                run.sort_by_key(|file| place(file));
+                let order = |row: &Row| (row.0.is_none(), row.0, row.1);
+                let rows: Vec<Row> = run.iter().flat_map(|file| &self.rows[&file.path]).copied().collect();
+                assert!(rows.is_sorted_by_key(order), "{year}, level {level}: {rows:?}");
+            }
+        }
+
+        fn all(&self) -> Vec<Row> {
+            let mut all: Vec<Row> = self.rows.values().flatten().copied().collect();
+            all.sort_unstable();
+            all
+        }
+    }
+
+    fn file_of_rows() -> impl Strategy<Value = (bool, Vec<Row>)> {
+        let subject = prop_oneof![6 => (0..300u16).prop_map(Some), 1 => Just(Some(7)), 2 => Just(None)];
+        (prop::bool::weighted(0.3), prop::collection::vec((subject, 0..1000i64), 1..60))
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_lies_in_runs_with_the_same_rows(
+            files in prop::collection::vec(file_of_rows(), 1..80)
+        ) {
+            let mut model = Model::default();
+            let mut rows = Vec::new();
+            for (n, (is_late, file)) in files.into_iter().enumerate() {
+                let file: Vec<Row> =
+                    file.into_iter().map(|(subject, time)| (subject, time + n as i64 * 50)).collect();
+                rows.extend(file.iter().copied());
+                model.put(if is_late { "2025" } else { "2026" }, 0, file);
+                model.settle(Zeal::WhenDue);
+            }
+            let count = rows.len();
+            rows.sort_unstable();
+            prop_assert_eq!(&model.all(), &rows);
+            for year in ["2025", "2026"] {
+                let fresh = model.level(year, 0);
+                let small = fresh.iter().filter(|file| file.size < SMALL.small).count();
+                prop_assert!(small <= SMALL.left_alone && fresh.len() - small < SMALL.gathered);
+                for level in 1..LEVELS {
+                    let bytes: u64 = model.level(year, level).iter().map(|file| file.size).sum();
+                    prop_assert!(bytes <= SMALL.runs[level - 1], "{} bytes in level {}", bytes, level);
+                }
+            }
+            // Each row was written a few times for each level, and no more.
+            prop_assert!(model.written <= count as u64 * 60 + 1000, "{} rows of {count}", model.written);
+            model.settle(Zeal::All);
+            let runs = |year: &str| (1..=LEVELS).filter(|level| !model.level(year, *level).is_empty()).count();
+            prop_assert!(model.level("2025", 0).is_empty() && model.level("2026", 0).is_empty());
+            prop_assert!(runs("2025") <= 1, "a year that has ended lies in one run");
+            prop_assert_eq!(model.all(), rows);
+        }
+    }
+
+    #[test]
+    fn a_name_tells_the_level() {
+        for level in 0..=LEVELS {
+            assert_eq!(level_of(&path_at("2026", level)), level);
+        }
+        for fresh in ["year=2026/0000000000000001-abc.parquet", "run-", "run-9-x.parquet", "run-x", ""] {
+            assert_eq!(level_of(fresh), 0, "{fresh}");
+        }
+    }
+}

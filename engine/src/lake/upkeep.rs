@@ -1,0 +1,226 @@
+//! What keeps the lake in order beside the work: files are written anew as the plan says, and those that nobody reads any
+//! more go.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::compact::{self, Merged};
+use super::error::LakeError;
+use super::lock::{self, LakeLock};
+use super::log::TableLog;
+use super::runs::{self, Zeal};
+use super::types::Table;
+use super::{Inner, Lake};
+
+/// A file that was replaced is removed after this: whoever began to read it before has ended by then.
+const GRACE: Duration = Duration::from_secs(600);
+/// So many bytes replaced files may take in any case; beyond, as many as live ones.
+pub(super) const ROOM: u64 = 1 << 30;
+/// A data file that no commit names is a crash's after this, µs.
+const LEFT_BEHIND: i64 = 24 * 3600 * 1_000_000;
+/// A merge is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How files of `access_events` lie.
+pub(super) const BOUNDS: runs::Bounds = runs::Bounds {
+    small: 6 << 20,
+    left_alone: 64,
+    gathered: 8,
+    fresh: 16 << 20,
+    settled: 64 << 20,
+    file: 32 << 20,
+    runs: [512 << 20, 5 << 30, 50 << 30],
+};
+
+/// What a process knows of it.
+pub(super) struct Upkeep {
+    pub(super) bounds: runs::Bounds,
+    /// Whether files are merged beside commits just now.
+    pub(super) merging: AtomicBool,
+    /// Data files that no commit names.
+    unnamed: Mutex<HashMap<String, Unnamed>>,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Upkeep { bounds: BOUNDS, merging: AtomicBool::new(false), unnamed: Mutex::default() }
+    }
+}
+
+impl Upkeep {
+    pub(super) fn unnamed(&self) -> MutexGuard<'_, HashMap<String, Unnamed>> {
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A data file that no commit names.
+pub(super) struct Unnamed {
+    /// Since when that is known.
+    since: Instant,
+    /// What we replaced it from; none where it was found.
+    bytes: Option<u64>,
+}
+
+/// What came of looking for a step.
+#[derive(Debug)]
+pub(super) enum Next {
+    Did(Merged),
+    /// Everything lies as it should, or somebody else has changed what the step rested on.
+    Nothing,
+    /// It waits until replaced files have gone.
+    Room,
+}
+
+/// The year that is open, by which years the lake's rows are parted.
+fn this_year() -> String {
+    chrono::Utc::now().format("%Y").to_string()
+}
+
+impl Lake {
+    /// Does one step towards a lake whose files lie as they should, or says that it does; what it did. Commits do what
+    /// pays by themselves, beside. Waits where replaced files would otherwise take more room than the live ones.
+    ///
+    /// # Errors
+    /// [`LakeError::Locked`] when another process merges; when files cannot be read or written.
+    pub async fn compact(&self) -> Result<Option<Merged>, LakeError> {
+        let _lease = self.inner.maintenance()?;
+        loop {
+            match self.inner.merge(Zeal::All).await? {
+                Next::Did(merged) => return Ok(Some(merged)),
+                Next::Nothing => return Ok(None),
+                Next::Room => {
+                    tracing::info!("waiting until files that were replaced may go");
+                    tokio::time::sleep(GRACE / 20).await;
+                    self.inner.sweep(GRACE).await?;
+                }
+            }
+        }
+    }
+
+    /// Removes data files that no commit names and nobody can read any more: replaced ones after a while, and what a
+    /// crash left behind after a day. Gives how many.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub async fn sweep(&self) -> Result<u64, LakeError> {
+        self.inner.sweep(GRACE).await
+    }
+
+    /// Starts a merge beside the commits, one at a time.
+    pub(super) async fn merge_when_due(&self) -> Result<(), LakeError> {
+        let inner = &self.inner;
+        let is_due = runs::next(
+            &inner.events().held().await?.files,
+            &this_year(),
+            &inner.upkeep.bounds,
+            Zeal::WhenDue,
+        );
+        if is_due.is_none() || inner.upkeep.merging.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let inner = Arc::clone(inner);
+        tokio::spawn(async move {
+            match inner.maintenance() {
+                Ok(_lease) => {
+                    let merged = async {
+                        while let Next::Did(_) = inner.merge(Zeal::WhenDue).await? {}
+                        inner.sweep(GRACE).await
+                    };
+                    if let Err(error) = merged.await {
+                        tracing::warn!(%error, "files are not merged this time");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "another process merges"),
+            }
+            inner.upkeep.merging.store(false, Ordering::SeqCst);
+        });
+        Ok(())
+    }
+
+    /// The lake's maintenance, waited for a while: a merge takes seconds.
+    pub(super) async fn lease(&self) -> Result<LakeLock, LakeError> {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match self.inner.maintenance() {
+                Err(LakeError::Locked { .. }) if Instant::now() < patience => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Does the next step of the plan, while files that were replaced and what the step replaces take no more room than
+    /// what is live.
+    pub(super) async fn merge(&self, zeal: Zeal) -> Result<Next, LakeError> {
+        let state = self.events().current().await?;
+        let Some(step) = runs::next(&state.files, &this_year(), &self.upkeep.bounds, zeal) else {
+            return Ok(Next::Nothing);
+        };
+        let live: u64 = state.files.iter().map(|file| file.size).sum();
+        let replaced = self.upkeep.unnamed().values().filter_map(|file| file.bytes).sum::<u64>();
+        let inputs: u64 = step.inputs.iter().map(|file| file.size).sum();
+        if replaced > 0 && replaced + inputs > live.max(ROOM) {
+            return Ok(Next::Room);
+        }
+        match compact::exchange(self.events(), &step, &self.upkeep.bounds).await? {
+            None => Ok(Next::Nothing),
+            Some(merged) => {
+                self.replaced(merged.replaced.iter().cloned());
+                Ok(Next::Did(merged))
+            }
+        }
+    }
+
+    /// Remembers since when files are not live: pinned readers may still read them.
+    pub(super) fn replaced(&self, files: impl Iterator<Item = (String, u64)>) {
+        let since = Instant::now();
+        self.upkeep
+            .unnamed()
+            .extend(files.map(|(path, bytes)| (path, Unnamed { since, bytes: Some(bytes) })));
+    }
+
+    pub(super) async fn sweep(&self, grace: Duration) -> Result<u64, LakeError> {
+        let mut removed = 0;
+        for table in Table::ALL {
+            removed += self.sweep_table(self.tables.of(table), grace).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn sweep_table(&self, log: &TableLog, grace: Duration) -> Result<u64, LakeError> {
+        let state = log.current().await?;
+        let live: HashSet<&str> = state.files.iter().map(|file| file.path.as_str()).collect();
+        let now = chrono::Utc::now().timestamp_micros();
+        let mut gone = Vec::new();
+        for (path, modified) in log.data_files().await? {
+            let whole = format!("{}/{path}", log.table.name());
+            if live.contains(whole.as_str()) {
+                continue;
+            }
+            // What another process has put may be named by its commit in a moment, and what it has replaced may still
+            // be read here.
+            let mut unnamed = self.upkeep.unnamed();
+            let found = || Unnamed { since: Instant::now(), bytes: None };
+            let file = unnamed.entry(whole.clone()).or_insert_with(found);
+            let is_ours = file.bytes.is_some();
+            if file.since.elapsed() >= grace && (is_ours || now - modified >= LEFT_BEHIND) {
+                unnamed.remove(&whole);
+                gone.push(path);
+            }
+        }
+        for path in &gone {
+            log.forget_file(path).await;
+        }
+        Ok(gone.len() as u64)
+    }
+
+    /// The lake's maintenance, for one at a time: whoever has it may replace files.
+    pub(super) fn maintenance(&self) -> Result<LakeLock, LakeError> {
+        lock::lock(&self.folder, &self.writer(), "maintenance")
+    }
+}

@@ -43,7 +43,7 @@ pub enum Command {
     Findings(Findings),
     /// The context tables: staff, units, care relations and so on.
     Context(Context),
-    /// Merge small files of the lake into large ones; `serve` does so by itself.
+    /// Bring all files of the lake into sorted runs; `serve` does what pays by itself.
     Compact,
     /// Copy lake, workflow database and spool, as they belong together, to a new folder; nothing need stop.
     Backup {
@@ -142,6 +142,42 @@ pub enum TraceOf {
         #[command(flatten)]
         options: TraceOptions,
     },
+    /// The visit that an event is a part of: what its user did in the same record, up to a longer pause.
+    Visit {
+        /// The event's id.
+        event: String,
+        /// The source that it belongs to.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        options: TraceOptions,
+    },
+    /// Everything that was done while somebody was signed in once.
+    Session {
+        /// The system's id of it.
+        id: String,
+        /// The source that it belongs to.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        options: TraceOptions,
+    },
+    /// Everything that was done from this unit.
+    Unit {
+        /// The unit's id.
+        id: String,
+        #[command(flatten)]
+        options: TraceOptions,
+    },
+    /// The people who looked in both of these records, and what they did in either.
+    Both {
+        /// One person's number.
+        id: String,
+        /// The other person's number.
+        other: String,
+        #[command(flatten)]
+        options: TraceOptions,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +188,9 @@ pub struct TraceOptions {
     /// Count Insyn's own looks too.
     #[arg(long)]
     pub own: bool,
+    /// How many minutes without an access end a visit.
+    #[arg(long, default_value_t = 30, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub gap: u32,
     /// Why you look; kept with the look.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,

@@ -8,7 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone};
 use chrono_tz::Tz;
-use insyn_engine::output;
+use insyn_engine::output::{self, OutputError};
+use insyn_engine::trace::Streamed;
 use serde::Serialize;
 
 use crate::cli::{Format, FormatOption};
@@ -40,6 +41,29 @@ pub fn rows(
     let mut bytes = Vec::new();
     output::write(format, schema, batches, zone, &mut bytes)?;
     to_stdout(&bytes)
+}
+
+/// Writes rows to stdout as they come.
+pub async fn stream(format: output::Format, answer: &mut Streamed, zone: Tz) -> anyhow::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    let written = async {
+        let mut writer = output::Writer::new(format, &answer.schema, zone, &mut out)?;
+        while let Some(batch) = answer.next().await? {
+            writer.write(&batch)?;
+        }
+        writer.finish()?;
+        Ok::<(), anyhow::Error>(out.flush()?)
+    };
+    match written.await {
+        Err(error) if is_closed_pipe(&error) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let is_pipe = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    error.downcast_ref::<OutputError>().is_some_and(OutputError::is_closed_pipe)
+        || error.downcast_ref::<std::io::Error>().is_some_and(is_pipe)
 }
 
 /// Writes serialisable rows to stdout, by way of Arrow, so that every command knows the same formats.

@@ -20,6 +20,7 @@ use crate::{health, problem::Problem, rest};
     ),
     paths(
         rest::accesses::search, rest::accesses::of_subject, rest::accesses::of_user, rest::accesses::of_event,
+        rest::accesses::of_visit, rest::accesses::of_session, rest::accesses::of_unit,
         rest::findings::list, rest::findings::show, rest::findings::decide,
         rest::rules::list, rest::rules::show, rest::rules::run, rest::rules::runs,
         rest::sources::list, rest::sources::coverage, rest::sources::exports, rest::sql::query,

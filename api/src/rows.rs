@@ -198,21 +198,6 @@ pub(crate) fn schema_of(
     Arc::new(arrow::datatypes::Schema::new(fields))
 }
 
-/// Keeps rows whose columns hold these values. Numbers and flags are compared as written.
-pub(crate) fn matching(batches: &[RecordBatch], wanted: &[(String, String)]) -> Vec<RecordBatch> {
-    if wanted.is_empty() {
-        return batches.to_vec();
-    }
-    filter(batches, |batch| {
-        let cells = Cells::of(batch);
-        let columns: Vec<(Texts, &str)> =
-            wanted.iter().map(|(name, value)| (cells.texts(name), value.as_str())).collect();
-        (0..batch.num_rows())
-            .map(|row| Some(columns.iter().all(|(texts, value)| texts.get(row) == *value)))
-            .collect()
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -272,12 +257,5 @@ mod tests {
         assert!(!found.iter().any(|id| id.starts_with("9999") || id.len() > 12), "{found:?}");
         let valid = insyn_engine::event::is_valid("201212121212");
         assert_eq!(found.contains(&"201212121212".to_owned()), valid);
-    }
-
-    #[test]
-    fn rows_are_kept_by_value() {
-        let kept = matching(&[batch()], &[("subject_id".into(), "R-17".into())]);
-        assert_eq!(count(&kept), 1);
-        assert_eq!(count(&matching(&[batch()], &[("absent".into(), "x".into())])), 0);
     }
 }

@@ -18,7 +18,7 @@ use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::{MemTable, TableProvider, ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::TryStreamExt;
@@ -280,6 +280,16 @@ impl Session {
             subject_columns,
             asked: Vec::new(),
         })
+    }
+
+    /// Runs a plan of Insyn's own, whose rows come one batch after the other.
+    pub(crate) async fn stream(
+        &self,
+        plan: LogicalPlanBuilder,
+    ) -> Result<SendableRecordBatchStream, EngineError> {
+        let state = self.context.state();
+        let plan = state.create_physical_plan(&plan.build()?).await?;
+        Ok(datafusion::physical_plan::execute_stream(plan, state.task_ctx())?)
     }
 
     /// The start of a plan over one of the session's tables.

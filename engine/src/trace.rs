@@ -1,4 +1,4 @@
-//! Traces: who looked in this record, what did this user open, what was this event.
+//! Traces: who looked in this record, what did this user open, what was this event a part of, who looked in both.
 
 mod asked;
 mod summary;
@@ -7,14 +7,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col};
+use futures::TryStreamExt;
 
 use crate::error::{EngineError, nearest};
 use crate::lake::Table;
 use crate::provider::Counters;
 use crate::session::Session;
 use asked::Asked;
+use summary::Tally;
 pub use summary::{Summary, VISIT_GAP};
 
 /// What is traced.
@@ -31,6 +34,72 @@ pub enum Of {
         /// Which source; none: any that has the id.
         source: Option<String>,
     },
+    /// The visit that an event is a part of: what its user did in the same record, up to a longer gap before and after.
+    Visit {
+        /// The source's own id of the event.
+        event: String,
+        /// Which source; none: any that has the id.
+        source: Option<String>,
+    },
+    /// Everything that was done while somebody was signed in once.
+    Session {
+        /// The system's id of it.
+        id: String,
+        /// Which source; none: any that has the id.
+        source: Option<String>,
+    },
+    /// Everything that was done from this unit.
+    Unit(String),
+    /// What the people who looked in both of these records did in either.
+    Both(String, String),
+}
+
+impl Of {
+    /// What the question is about, as Insyn's own looks name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Of::Subject(_) => "trace subject",
+            Of::User(_) => "trace user",
+            Of::Event { .. } => "trace event",
+            Of::Visit { .. } => "trace visit",
+            Of::Session { .. } => "trace session",
+            Of::Unit(_) => "trace unit",
+            Of::Both(..) => "trace both",
+        }
+    }
+
+    /// Whose records are asked for by name. An empty answer tells something of them too.
+    pub fn subjects(&self) -> Vec<&str> {
+        match self {
+            Of::Subject(id) => vec![id],
+            Of::Both(one, other) => vec![one, other],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The question without anybody's personal number; none where it is only about records.
+    pub fn shown(&self) -> Option<String> {
+        let of = |source: &Option<String>| source.as_ref().map(|s| format!(" of {s}")).unwrap_or_default();
+        match self {
+            Of::Subject(_) | Of::Both(..) => None,
+            Of::User(id) => Some(format!("user {id}")),
+            Of::Event { id, source } => Some(format!("event {id}{}", of(source))),
+            Of::Visit { event, source } => Some(format!("visit of event {event}{}", of(source))),
+            Of::Session { id, source } => Some(format!("session {id}{}", of(source))),
+            Of::Unit(id) => Some(format!("unit {id}")),
+        }
+    }
+}
+
+/// Where a row stands among all: by time, then by where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// `occurred_at`, µs UTC.
+    pub at: i64,
+    /// `segment`.
+    pub segment: i64,
+    /// `seq`.
+    pub seq: i32,
 }
 
 /// A trace to run.
@@ -42,6 +111,14 @@ pub struct Query {
     pub from: Option<i64>,
     /// Up to this instant and without it, µs UTC.
     pub to: Option<i64>,
+    /// Only rows after this one.
+    pub after: Option<Place>,
+    /// Column and value, as text, all of which must hold; an empty value is null too. The columns of `columns` will do.
+    pub filters: Vec<(String, String)>,
+    /// Only rows of these controllers; none: of all.
+    pub controllers: Vec<String>,
+    /// A user's rows on one record belong to one visit while the gaps between them are shorter, µs.
+    pub gap: i64,
     /// At most so many rows, the earliest; the summary is of all.
     pub limit: Option<usize>,
     /// Which columns, in this order; none: all but `record`. Besides those of `access_events`: `actor_id` (who is
@@ -54,7 +131,18 @@ pub struct Query {
 impl Query {
     /// All rows, all columns but `record`, without Insyn's own.
     pub fn new(of: Of) -> Self {
-        Query { of, from: None, to: None, limit: None, columns: None, own: false }
+        Query {
+            of,
+            from: None,
+            to: None,
+            after: None,
+            filters: Vec::new(),
+            controllers: Vec::new(),
+            gap: VISIT_GAP,
+            limit: None,
+            columns: None,
+            own: false,
+        }
     }
 }
 
@@ -80,6 +168,8 @@ pub struct Trace {
     pub summary: Summary,
     /// Whose records came back: distinct `subject_id` of the rows in `batches`, sorted.
     pub subjects: Vec<String>,
+    /// Where the last row of `batches` stands.
+    pub last: Option<Place>,
     /// Which other names and numbers were looked for.
     pub joined: Vec<Joined>,
     /// What it cost.
@@ -93,6 +183,35 @@ impl Trace {
     }
 }
 
+/// A trace whose rows are not held: what they come to is known before the first is read.
+pub struct Streamed {
+    /// The columns that were asked for.
+    pub schema: SchemaRef,
+    rows: SendableRecordBatchStream,
+    /// How many of the columns that come are shown.
+    wanted: usize,
+    /// Of all rows.
+    pub summary: Summary,
+    /// Whose records will come: distinct `subject_id` of all rows, sorted.
+    pub subjects: Vec<String>,
+    /// Which other names and numbers were looked for.
+    pub joined: Vec<Joined>,
+}
+
+impl Streamed {
+    /// The next rows by `occurred_at`, `segment`, `seq`, ascending; none when all have come.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>, EngineError> {
+        let kept: Vec<usize> = (0..self.wanted).collect();
+        match self.rows.try_next().await? {
+            Some(batch) => Ok(Some(batch.project(&kept)?)),
+            None => Ok(None),
+        }
+    }
+}
+
 /// Runs a trace over the session's version of the lake.
 ///
 /// # Errors
@@ -101,18 +220,9 @@ pub async fn trace(session: &Session, query: &Query) -> Result<Trace, EngineErro
     let columns = columns(query.columns.as_deref())?;
     let asked = Asked::of(session, query).await?;
     let wanted = columns.len();
-    let rows = async {
-        let mut shown: Vec<Expr> = Vec::with_capacity(wanted + HELPERS.len());
-        for name in &columns {
-            shown.push(match name.as_str() {
-                "actor_id" => actor(session)?.alias("actor_id"),
-                "subject_key" => subject(session)?.alias("subject_key"),
-                name => col(name),
-            });
-        }
-        session.collect(plan(session, &asked.filter, shown, query.limit).await?).await
-    };
-    // Without a limit the rows are all there is; with one, the summary needs a look of its own, at three columns.
+    let shown = shown(session, &columns)?;
+    let rows = async { session.collect(plan(session, &asked.filter, shown, query.limit).await?).await };
+    // Without a limit the rows are all there is; with one, the summary needs a look of its own, at a few columns.
     let (found, all) = match query.limit {
         None => (rows.await?, None),
         Some(_) => {
@@ -124,22 +234,55 @@ pub async fn trace(session: &Session, query: &Query) -> Result<Trace, EngineErro
     };
     let mut counters = asked.counters;
     counters += found.counters;
-    let summary = match &all {
-        Some(all) => {
-            counters += all.counters;
-            summary::of(&all.batches, asked.other_side)?
-        }
-        None => summary::of(&found.batches, asked.other_side)?,
-    };
+    let mut tally = Tally::new(asked.other_side, query.gap);
+    if let Some(all) = &all {
+        counters += all.counters;
+    }
+    for batch in &all.as_ref().unwrap_or(&found).batches {
+        tally.count(batch)?;
+    }
     let subjects = subjects(&found.batches);
+    let last = found.batches.last().map(last_place).transpose()?.flatten();
     let kept: Vec<usize> = (0..wanted).collect();
     let schema = Arc::new(found.schema.project(&kept)?);
     let batches = found.batches.iter().map(|b| b.project(&kept)).collect::<Result<_, _>>()?;
-    Ok(Trace { schema, batches, summary, subjects, joined: asked.joined, counters })
+    let summary = tally.summary();
+    Ok(Trace { schema, batches, summary, subjects, last, joined: asked.joined, counters })
+}
+
+/// The same for as many rows as there are: they are sorted on disk where memory does not do, and given one batch after
+/// the other. `query.limit` has no part in it.
+///
+/// # Errors
+/// As [`trace`]; while rows are read, from their stream.
+pub async fn stream(session: &Session, query: &Query) -> Result<Streamed, EngineError> {
+    let columns = columns(query.columns.as_deref())?;
+    let asked = Asked::of(session, query).await?;
+    let mut tally = Tally::new(asked.other_side, query.gap);
+    let mut subjects = BTreeSet::new();
+    let mut narrow = session.stream(plan(session, &asked.filter, Vec::new(), None).await?).await?;
+    while let Some(batch) = narrow.try_next().await? {
+        tally.count(&batch)?;
+        collect_subjects(&batch, &mut subjects);
+    }
+    drop(narrow);
+    let shown = shown(session, &columns)?;
+    let rows = session.stream(plan(session, &asked.filter, shown, None).await?).await?;
+    let wanted = columns.len();
+    let kept: Vec<usize> = (0..wanted).collect();
+    Ok(Streamed {
+        schema: Arc::new(rows.schema().project(&kept)?),
+        rows,
+        wanted,
+        summary: tally.summary(),
+        subjects: subjects.into_iter().collect(),
+        joined: asked.joined,
+    })
 }
 
 /// Columns beside those that were asked for: what order, summary and `subjects` need. A `~` is in no column's name.
-const HELPERS: [&str; 6] = ["~at", "~segment", "~seq", "~actor", "~key", "~subject"];
+const HELPERS: [&str; 10] =
+    ["~at", "~segment", "~seq", "~actor", "~key", "~subject", "~source", "~event", "~file", "~offset"];
 
 async fn plan(
     session: &Session,
@@ -154,11 +297,28 @@ async fn plan(
         actor(session)?,
         subject(session)?,
         col("subject_id"),
+        col("source"),
+        col("event_id"),
+        col("file_id"),
+        col("file_offset"),
     ];
     shown.extend(helpers.into_iter().zip(HELPERS).map(|(expr, name)| expr.alias(name)));
     let order = HELPERS[..3].iter().map(|name| col(*name).sort(true, false));
     let scan = session.scan(Table::AccessEvents.name()).await?;
     Ok(scan.filter(filter.clone())?.project(shown)?.sort(order)?.limit(0, limit)?)
+}
+
+fn shown(session: &Session, columns: &[String]) -> Result<Vec<Expr>, EngineError> {
+    columns.iter().map(|name| Ok(column(session, name)?.alias(name))).collect()
+}
+
+/// A column of `access_events`, or of who is behind it.
+fn column(session: &Session, name: &str) -> Result<Expr, EngineError> {
+    match name {
+        "actor_id" => actor(session),
+        "subject_key" => subject(session),
+        name => Ok(col(name)),
+    }
 }
 
 fn actor(session: &Session) -> Result<Expr, EngineError> {
@@ -175,13 +335,9 @@ fn columns(asked: Option<&[String]>) -> Result<Vec<String>, EngineError> {
     let Some(asked) = asked else {
         return Ok(all.filter(|name| *name != "record").map(str::to_owned).collect());
     };
-    let names: Vec<&str> = all.chain(["actor_id", "subject_key"]).collect();
     let mut columns: Vec<String> = Vec::new();
     for name in asked {
-        if !names.contains(&name.as_str()) {
-            let nearest = nearest(name, names.iter().copied());
-            return Err(EngineError::UnknownColumn { name: name.clone(), table: "access_events", nearest });
-        }
+        known(name)?;
         if !columns.contains(name) {
             columns.push(name.clone());
         }
@@ -189,15 +345,39 @@ fn columns(asked: Option<&[String]>) -> Result<Vec<String>, EngineError> {
     Ok(columns)
 }
 
+fn known(name: &str) -> Result<(), EngineError> {
+    let schema = Table::AccessEvents.schema();
+    let names: Vec<&str> =
+        schema.fields().iter().map(|f| f.name().as_str()).chain(["actor_id", "subject_key"]).collect();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let nearest = nearest(name, names.iter().copied());
+    Err(EngineError::UnknownColumn { name: name.to_owned(), table: "access_events", nearest })
+}
+
 fn subjects(batches: &[RecordBatch]) -> Vec<String> {
     let mut subjects = BTreeSet::new();
-    for column in batches.iter().filter_map(|b| b.column_by_name("~subject")?.as_string_opt::<i32>().cloned())
-    {
-        for subject in column.iter().flatten() {
-            if !subjects.contains(subject) {
-                subjects.insert(subject.to_owned());
-            }
+    batches.iter().for_each(|batch| collect_subjects(batch, &mut subjects));
+    subjects.into_iter().collect()
+}
+
+fn collect_subjects(batch: &RecordBatch, subjects: &mut BTreeSet<String>) {
+    let Some(column) = batch.column_by_name("~subject").and_then(|column| column.as_string_opt::<i32>())
+    else {
+        return;
+    };
+    for subject in column.iter().flatten() {
+        if !subjects.contains(subject) {
+            subjects.insert(subject.to_owned());
         }
     }
-    subjects.into_iter().collect()
+}
+
+fn last_place(batch: &RecordBatch) -> Result<Option<Place>, EngineError> {
+    let Some(row) = batch.num_rows().checked_sub(1) else { return Ok(None) };
+    let at = summary::column(batch, "~at")?.as_primitive::<TimestampMicrosecondType>().value(row);
+    let segment = summary::column(batch, "~segment")?.as_primitive::<Int64Type>().value(row);
+    let seq = summary::column(batch, "~seq")?.as_primitive::<Int32Type>().value(row);
+    Ok(Some(Place { at, segment, seq }))
 }

@@ -1,11 +1,11 @@
-//! `insyn trace subject|user|event`: who did what. The look itself is written down before the answer leaves.
+//! `insyn trace`: who did what. The look itself is written down before the answer leaves.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use chrono::Utc;
 use insyn_engine::event::{PersonalNumberKind, normalise};
-use insyn_engine::trace::{self, Of, Query};
+use insyn_engine::trace::{self, Joined, Of, Query, Summary};
 
 use crate::cli::{Trace, TraceOf, TraceOptions};
 use crate::house::{CommandLook, House};
@@ -13,45 +13,78 @@ use crate::print;
 
 pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
     let house = House::open(config).await?;
-    let (of, activity, asked, options) = asked(arguments.of);
+    let (of, asked, options) = asked(arguments.of);
     house.may_show_personal_data(options.reason.as_deref())?;
     let zone = house.config.organisation.timezone;
     let (from, to) = print::period(options.from.as_deref(), options.to.as_deref(), zone)?;
-    let query = Query { of, from, to, limit: options.limit, columns: options.columns, own: options.own };
-    let typed = match &query.of {
-        Of::Subject(id) => Some(id.clone()),
-        _ => None,
+    let query = Query {
+        from,
+        to,
+        limit: options.limit,
+        columns: options.columns,
+        own: options.own,
+        gap: i64::from(options.gap) * 60_000_000,
+        ..Query::new(of)
     };
-    let answer = trace::trace(&house.session(true).await?, &query).await?;
-    house
-        .looked(CommandLook {
-            activity,
-            reason: options.reason,
-            query: Some(asked),
-            subjects: answer.subjects.clone(),
-            rows: answer.summary.rows,
-        })
-        .await?;
-    print::rows(options.format.chosen(), &answer.schema, &answer.batches, zone)?;
-    let summary = &answer.summary;
-    eprintln!("{} rows in {} visits, {} persons", summary.rows, summary.visits, summary.persons);
-    if let Some(id) = typed.filter(|_| summary.rows == 0)
-        && normalise(&id, None, Utc::now().timestamp_micros()).kind == PersonalNumberKind::Other
-    {
-        eprintln!("note: the number that was asked for is no personal number: a digit may be wrong");
-    }
-    for join in &answer.joined {
-        eprintln!("{} stands for {} (by the table {})", join.used, join.asked, join.via);
-    }
+    let session = house.session(true).await?;
+    let look = |subjects: &[String], rows| CommandLook {
+        activity: query.of.name(),
+        reason: options.reason.clone(),
+        query: Some(asked.clone()),
+        subjects: subjects.to_vec(),
+        rows,
+    };
+    let (summary, joined) = match query.limit {
+        Some(_) => {
+            let answer = trace::trace(&session, &query).await?;
+            house.looked(look(&answer.subjects, answer.summary.rows)).await?;
+            print::rows(options.format.chosen(), &answer.schema, &answer.batches, zone)?;
+            (answer.summary, answer.joined)
+        }
+        None => {
+            let mut answer = trace::stream(&session, &query).await?;
+            house.looked(look(&answer.subjects, answer.summary.rows)).await?;
+            print::stream(options.format.chosen(), &mut answer, zone).await?;
+            (answer.summary, answer.joined)
+        }
+    };
+    say(&query.of, &summary, &joined);
     Ok(ExitCode::SUCCESS)
 }
 
-fn asked(of: TraceOf) -> (Of, &'static str, String, TraceOptions) {
+fn say(of: &Of, summary: &Summary, joined: &[Joined]) {
+    eprintln!("{} rows in {} visits, {} persons", summary.rows, summary.visits, summary.persons);
+    match summary.repeats {
+        Some(0) => {}
+        Some(repeats) => {
+            eprintln!("{repeats} of the rows repeat an event's id that its source had given before")
+        }
+        None => eprintln!("too many rows to tell which repeat an event's id"),
+    }
+    for id in of.subjects().into_iter().filter(|_| summary.rows == 0) {
+        if normalise(id, None, Utc::now().timestamp_micros()).kind == PersonalNumberKind::Other {
+            eprintln!("note: a number that was asked for is no personal number: a digit may be wrong");
+        }
+    }
+    for join in joined {
+        eprintln!("{} stands for {} (by the table {})", join.used, join.asked, join.via);
+    }
+}
+
+/// What is asked for, as it was typed too.
+fn asked(of: TraceOf) -> (Of, String, TraceOptions) {
     match of {
-        TraceOf::Subject { id, options } => (Of::Subject(id.clone()), "trace subject", id, options),
-        TraceOf::User { id, options } => (Of::User(id.clone()), "trace user", id, options),
-        TraceOf::Event { id, source, options } => {
-            (Of::Event { id: id.clone(), source }, "trace event", id, options)
+        TraceOf::Subject { id, options } => (Of::Subject(id.clone()), id, options),
+        TraceOf::User { id, options } => (Of::User(id.clone()), id, options),
+        TraceOf::Event { id, source, options } => (Of::Event { id: id.clone(), source }, id, options),
+        TraceOf::Visit { event, source, options } => {
+            (Of::Visit { event: event.clone(), source }, event, options)
+        }
+        TraceOf::Session { id, source, options } => (Of::Session { id: id.clone(), source }, id, options),
+        TraceOf::Unit { id, options } => (Of::Unit(id.clone()), id, options),
+        TraceOf::Both { id, other, options } => {
+            let asked = format!("{id} {other}");
+            (Of::Both(id, other), asked, options)
         }
     }
 }

@@ -49,6 +49,55 @@ fn periods_and_limits_hold() {
     assert_eq!(users.len(), 1);
     assert_eq!(house.rows(&["trace", "event", "e2", "--source", "journal"]).len(), 1);
     assert_eq!(house.rows(&["trace", "event", "e2", "--source", "omsorg"]).len(), 0);
+    assert_eq!(house.rows(&["trace", "visit", "e2"]).len(), 2);
+    assert_eq!(
+        house.rows(&["trace", "visit", "e2", "--gap", "10"]).len(),
+        1,
+        "ten minutes are not under ten"
+    );
+    assert_eq!(house.rows(&["trace", "session", "none"]).len(), 0);
+    assert_eq!(house.rows(&["trace", "unit", "none"]).len(), 0);
+}
+
+#[test]
+fn the_people_who_looked_in_both_records_are_found() {
+    let house = house_with_three_looks();
+    let bo = "201212121212";
+    assert!(house.rows(&["trace", "both", ANNA, bo]).is_empty());
+    house.append(
+        "logs/journal/a.ndjson",
+        audit_event("e4", "2026-03-09T09:00:00+01:00", "SE1-1", bo).as_bytes(),
+    );
+    // The same id again, from another place in the log.
+    house.append(
+        "logs/journal/a.ndjson",
+        audit_event("e1", "2026-03-09T10:00:00+01:00", "SE1-3", bo).as_bytes(),
+    );
+    house.ingest();
+    let run = house.run(&[
+        "trace",
+        "both",
+        "19121212-1212",
+        bo,
+        "--format",
+        "csv",
+        "--columns",
+        "event_id,user_id",
+    ]);
+    assert_eq!(
+        run.stdout.lines().collect::<Vec<_>>(),
+        ["event_id,user_id", "e1,SE1-1", "e2,SE1-1", "e4,SE1-1"],
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("3 rows in 2 visits, 1 persons"), "{}", run.stderr);
+    let run = house.run(&["trace", "subject", bo]);
+    assert!(!run.stderr.contains("repeat"), "{}", run.stderr);
+    let run = house.run(&[
+        "sql",
+        "SELECT count(*) AS n FROM access_events WHERE event_id = 'e1' AND source = 'journal'",
+    ]);
+    assert!(run.stdout.contains("2"), "{}", run.stdout);
 }
 
 #[test]

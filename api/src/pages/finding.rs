@@ -200,12 +200,10 @@ async fn happened(
         None => TraceOf::User(finding.user_id.clone()),
     };
     let query = Query {
-        of,
         from: Some(finding.first_at),
         to: Some(finding.last_at.saturating_add(1)),
-        limit: None,
         columns: Some(trail::COLUMNS.iter().map(|name| (*name).to_owned()).collect()),
-        own: false,
+        ..Query::new(of)
     };
     let trace = trace::trace(session, &query).await?;
     let ids: BTreeSet<&str> = finding.event_ids.iter().map(String::as_str).collect();

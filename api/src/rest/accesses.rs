@@ -31,7 +31,10 @@ const PAGE: usize = 1_000;
 /// Rows of a page at most.
 const MOST: usize = 100_000;
 
-const KNOWN: &[&str] = &["from", "to", "limit", "columns", "own", "cursor", "reason", "case", "source"];
+/// Minutes that a pause within a visit may be asked to have.
+const LONGEST_GAP: usize = 24 * 60;
+
+const KNOWN: &[&str] = &["from", "to", "limit", "columns", "own", "cursor", "gap", "reason", "case"];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[allow(
@@ -51,24 +54,34 @@ pub(crate) struct AccessParameters {
     own: Option<bool>,
     /// The `cursor` of the page before.
     cursor: Option<String>,
+    /// How many minutes without an access end a visit; 30 when not given.
+    gap: Option<usize>,
     /// Why you look. A reason or a case has to be stated, here or as the header `Insyn-Reason`.
     reason: Option<String>,
     /// In which case you look; or the header `Insyn-Case`.
     case: Option<String>,
 }
 
-/// What is searched for. Exactly one of `subject`, `user` and `event`.
+/// What is searched for. Exactly one of `subject`, `user`, `event`, `visit`, `session` and `unit`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Search {
     /// Whose record: a personal number in any common way of writing it.
     #[schema(example = "19121212-1212")]
     subject: Option<String>,
+    /// With `subject`: only the accesses to both records of the people who looked in both.
+    also: Option<String>,
     /// Whose accesses: the user's id, or one of their accounts.
     user: Option<String>,
     /// The event's id.
     event: Option<String>,
-    /// Of which source the event is.
+    /// The id of an event: the visit that it is a part of.
+    visit: Option<String>,
+    /// The system's id of a time that somebody was signed in.
+    session: Option<String>,
+    /// From which unit: its id.
+    unit: Option<String>,
+    /// Of which source the event or the session is.
     source: Option<String>,
     /// From this time on: RFC 3339, or a local date.
     from: Option<String>,
@@ -82,6 +95,8 @@ pub(crate) struct Search {
     own: bool,
     /// The `cursor` of the page before.
     cursor: Option<String>,
+    /// How many minutes without an access end a visit; 30 when not given.
+    gap: Option<usize>,
     /// Column and value, all of which must hold.
     filters: std::collections::BTreeMap<String, String>,
     /// Why you look. A reason or a case has to be stated.
@@ -109,12 +124,14 @@ pub(crate) struct Accesses {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SummaryView {
     rows: u64,
-    /// Series of accesses with pauses of less than 30 minutes.
+    /// Series of accesses of one user to one record, with pauses of less than 30 minutes, or than `gap`.
     visits: u64,
     first: Option<String>,
     last: Option<String>,
-    /// How many people: users for a record, subjects for a user.
+    /// How many people: users for records, subjects for everything else.
     persons: u64,
+    /// Rows whose source had given their event's id before, in another record of its log; null: too many to tell.
+    repeats: Option<u64>,
 }
 
 /// An account or number that stands for what was asked.
@@ -142,17 +159,12 @@ pub(crate) async fn search(
     let filled = |text: &Option<String>| {
         text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
     };
-    let of = match (filled(&search.subject), filled(&search.user), filled(&search.event)) {
-        (Some(subject), None, None) => Of::Subject(subject_id(&subject)),
-        (None, Some(user), None) => Of::User(user),
-        (None, None, Some(id)) => Of::Event { id, source: filled(&search.source) },
-        _ => {
-            return Err(Problem::bad_request(
-                "bad_search",
-                "expected exactly one of `subject`, `user` and `event`",
-            ));
-        }
-    };
+    let of = asked(&search).ok_or_else(|| {
+        Problem::bad_request(
+            "bad_search",
+            "expected exactly one of `subject`, `user`, `event`, `visit`, `session` and `unit`, `also` with `subject` only",
+        )
+    })?;
     let time = |name, text: &Option<String>, end| {
         filled(text).map(|text| instant(name, &text, app.zone(), end)).transpose()
     };
@@ -164,6 +176,7 @@ pub(crate) async fn search(
         own: search.own,
         cursor: filled(&search.cursor).map(|cursor| Cursor::decode(&cursor)).transpose()?,
         filters: filters(search.filters.clone().into_iter())?,
+        gap: gap(search.gap)?,
     };
     let stated = Stated::new(search.reason.as_deref(), search.case.as_deref())
         .or_else(|| stated(&Parameters(Vec::new()), &headers));
@@ -232,11 +245,84 @@ pub(crate) async fn of_event(
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, Problem> {
-    let mut ask = ask(&app, &parameters)?;
-    // Here the source says which record is meant; elsewhere it is a filter like every column.
+    let (ask, source) = of_source(&app, &parameters)?;
+    respond(&app, &caller, form, Of::Event { id, source }, ask, stated(&parameters, &headers)).await
+}
+
+/// The visit that an event is a part of: what its user did in the same record, up to a longer pause.
+#[utoipa::path(get, path = "/api/v1/events/{event_id}/visit", tag = "accesses",
+    params(
+        ("event_id" = String, Path, description = "The record's id"),
+        ("source" = Option<String>, Query, description = "Of which source, where several use the same ids"),
+        AccessParameters),
+    responses(
+        (status = 200, description = "Accesses in order of time", content(
+            (Accesses = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn of_visit(
+    State(app): State<App>,
+    caller: Caller,
+    Part(event): Part,
+    parameters: Parameters,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, Problem> {
+    let (ask, source) = of_source(&app, &parameters)?;
+    respond(&app, &caller, form, Of::Visit { event, source }, ask, stated(&parameters, &headers)).await
+}
+
+/// Everything that was done while somebody was signed in once.
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/accesses", tag = "accesses",
+    params(
+        ("id" = String, Path, description = "The system's id of it"),
+        ("source" = Option<String>, Query, description = "Of which source, where several use the same ids"),
+        AccessParameters),
+    responses(
+        (status = 200, description = "Accesses in order of time", content(
+            (Accesses = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn of_session(
+    State(app): State<App>,
+    caller: Caller,
+    Part(id): Part,
+    parameters: Parameters,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, Problem> {
+    let (ask, source) = of_source(&app, &parameters)?;
+    respond(&app, &caller, form, Of::Session { id, source }, ask, stated(&parameters, &headers)).await
+}
+
+/// Everything that was done from this unit.
+#[utoipa::path(get, path = "/api/v1/units/{id}/accesses", tag = "accesses",
+    params(("id" = String, Path, description = "The unit's id"), AccessParameters),
+    responses(
+        (status = 200, description = "Accesses in order of time", content(
+            (Accesses = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn of_unit(
+    State(app): State<App>,
+    caller: Caller,
+    Part(id): Part,
+    parameters: Parameters,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, Problem> {
+    let ask = ask(&app, &parameters)?;
+    respond(&app, &caller, form, Of::Unit(id), ask, stated(&parameters, &headers)).await
+}
+
+/// Where the source says which record or session is meant; elsewhere it is a filter like every column.
+fn of_source(app: &App, parameters: &Parameters) -> Result<(Ask, Option<String>), Problem> {
+    let mut ask = ask(app, parameters)?;
     ask.filters.retain(|(name, _)| name != "source");
-    let of = Of::Event { id, source: parameters.get("source").map(str::to_owned) };
-    respond(&app, &caller, form, of, ask, stated(&parameters, &headers)).await
+    Ok((ask, parameters.get("source").map(str::to_owned)))
 }
 
 async fn respond(
@@ -259,6 +345,7 @@ async fn respond(
         first: summary.first.map(rfc3339),
         last: summary.last.map(rfc3339),
         persons: summary.persons,
+        repeats: summary.repeats,
     };
     let joined: Vec<JoinedView> = page
         .trace
@@ -279,21 +366,14 @@ async fn respond(
 /// What goes into the spool about a trace.
 pub(crate) fn seen<'a>(of: &Of, ask: &Ask, stated: Option<&'a Stated>, shown: &[RecordBatch]) -> Seen<'a> {
     let mut subjects = rows::subjects(shown);
-    let (activity, query) = match of {
-        // Also an empty answer says something about the person: that nobody looked.
-        Of::Subject(id) => {
-            subjects.push(id.clone());
-            ("trace subject", None)
-        }
-        Of::User(id) => ("trace user", Some(format!("user {id}"))),
-        Of::Event { id, .. } => ("trace event", Some(format!("event {id}"))),
-    };
+    // Also an empty answer says something about the person: that nobody looked.
+    subjects.extend(of.subjects().into_iter().map(str::to_owned));
     let period = [("from", ask.from), ("to", ask.to)]
         .into_iter()
         .filter_map(|(name, at)| at.map(|at| format!("{name} {}", rfc3339(at))));
-    let query: Vec<String> = query.into_iter().chain(period).collect();
+    let query: Vec<String> = of.shown().into_iter().chain(period).collect();
     let query = (!query.is_empty()).then(|| query.join(", "));
-    Seen { activity, stated, query, subjects, rows: rows::count(shown) as u64 }
+    Seen { activity: of.name(), stated, query, subjects, rows: rows::count(shown) as u64 }
 }
 
 /// A personal number in the form that the lake has.
@@ -316,7 +396,44 @@ fn ask(app: &App, parameters: &Parameters) -> Result<Ask, Problem> {
         own: parameters.flag("own")?,
         cursor: parameters.get("cursor").map(Cursor::decode).transpose()?,
         filters: filters(filtered)?,
+        gap: gap(parameters.count("gap", LONGEST_GAP)?)?,
     })
+}
+
+/// What a search is about, if it is about one thing.
+fn asked(search: &Search) -> Option<Of> {
+    let filled = |text: &Option<String>| {
+        text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let source = filled(&search.source);
+    let also = filled(&search.also);
+    let found = [
+        filled(&search.subject).map(|id| match &also {
+            Some(other) => Of::Both(subject_id(&id), subject_id(other)),
+            None => Of::Subject(subject_id(&id)),
+        }),
+        filled(&search.user).map(Of::User),
+        filled(&search.event).map(|id| Of::Event { id, source: source.clone() }),
+        filled(&search.visit).map(|event| Of::Visit { event, source: source.clone() }),
+        filled(&search.session).map(|id| Of::Session { id, source: source.clone() }),
+        filled(&search.unit).map(Of::Unit),
+    ];
+    let mut found = found.into_iter().flatten();
+    let of = found.next()?;
+    let is_one = found.next().is_none() && (also.is_none() || matches!(of, Of::Both(..)));
+    is_one.then_some(of)
+}
+
+/// Minutes in µs.
+fn gap(minutes: Option<usize>) -> Result<Option<i64>, Problem> {
+    match minutes {
+        None => Ok(None),
+        Some(minutes) if (1..=LONGEST_GAP).contains(&minutes) => Ok(Some(minutes as i64 * 60_000_000)),
+        Some(_) => Err(Problem::bad_request(
+            "bad_parameter",
+            format!("gap: expected a whole number of minutes from 1 to {LONGEST_GAP}"),
+        )),
+    }
 }
 
 fn limited(limit: Option<usize>) -> Result<usize, Problem> {

@@ -1,8 +1,6 @@
-//! A page of a trace: what the engine gives, less what comes before the cursor, is filtered away, or is not the caller's.
+//! A page of a trace.
 
-use std::collections::BTreeSet;
-
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::RecordBatch;
 use insyn_engine::{
     session::Session,
     trace::{self, Of, Query, Trace},
@@ -13,7 +11,6 @@ use crate::{
     guard::Caller,
     problem::Problem,
     rows::{self, Cells},
-    trail,
 };
 
 /// Which accesses are asked for, beside of whom.
@@ -28,6 +25,8 @@ pub(crate) struct Ask {
     pub(crate) cursor: Option<Cursor>,
     /// Column and value, all of which must hold.
     pub(crate) filters: Vec<(String, String)>,
+    /// How long a pause ends a visit, µs; `None`: 30 minutes.
+    pub(crate) gap: Option<i64>,
 }
 
 /// A page of a trace.
@@ -39,92 +38,34 @@ pub(crate) struct Page {
 
 /// One page of a trace, within the controllers that the caller is bound to.
 pub(crate) async fn page(session: &Session, caller: &Caller, of: &Of, ask: &Ask) -> Result<Page, Problem> {
-    let controllers = &caller.principal.controllers;
     let mut columns = ask.columns.clone();
     if let Some(columns) = &mut columns {
-        let needed = ["occurred_at", "segment", "seq", "subject_id", "user_id", "controller_id"];
-        let filtered = ask.filters.iter().map(|(name, _)| name.as_str());
-        for name in needed.into_iter().chain(filtered) {
+        // Whose records come back is written down.
+        for name in ["occurred_at", "segment", "seq", "subject_id"] {
             if !columns.iter().any(|column| column == name) {
                 columns.push(name.to_owned());
             }
         }
     }
-    let from = match (ask.from, ask.cursor) {
-        (Some(from), Some(cursor)) => Some(from.max(cursor.at)),
-        (from, cursor) => from.or(cursor.map(|cursor| cursor.at)),
+    let query = Query {
+        from: ask.from,
+        to: ask.to,
+        after: ask.cursor.map(Cursor::place),
+        filters: ask.filters.clone(),
+        controllers: caller.principal.controllers.clone(),
+        gap: ask.gap.unwrap_or(trace::VISIT_GAP),
+        limit: Some(ask.limit + 1),
+        columns,
+        own: ask.own,
+        ..Query::new(of.clone())
     };
-    // What is dropped after the query (rows before the cursor, filters) is not known before it: ask for more until it
-    // is enough, or until there is no more.
-    let narrowed = !ask.filters.is_empty() || !controllers.is_empty();
-    let mut fetch = (!narrowed).then_some(ask.limit + 1 + if ask.cursor.is_some() { 64 } else { 0 });
-    loop {
-        let query =
-            Query { of: of.clone(), from, to: ask.to, limit: fetch, columns: columns.clone(), own: ask.own };
-        let mut trace = trace::trace(session, &query).await?;
-        let fetched = rows::count(&trace.batches);
-        let mut kept = match ask.cursor {
-            Some(cursor) => after(&trace.batches, cursor),
-            None => trace.batches.clone(),
-        };
-        kept = within(kept, controllers);
-        kept = rows::matching(&kept, &ask.filters);
-        let found = rows::count(&kept);
-        let exhausted = fetch.is_none_or(|limit| fetched < limit);
-        if found <= ask.limit && !exhausted {
-            fetch = fetch.map(|limit| limit.saturating_mul(4));
-            continue;
-        }
-        if narrowed {
-            // The engine summed up what was read; here only what is left may be told of.
-            trace.summary = summary(of, &kept);
-        }
-        let cursor = if found > ask.limit { place(&kept, ask.limit - 1) } else { None };
-        let batches = rows::slice(&kept, 0, ask.limit);
-        return Ok(Page { trace, batches, cursor });
-    }
-}
-
-/// Rows of these controllers only; all where none are named.
-fn within(batches: Vec<RecordBatch>, controllers: &[String]) -> Vec<RecordBatch> {
-    if controllers.is_empty() {
-        return batches;
-    }
-    rows::filter(&batches, |batch| {
-        let ids = Cells::of(batch).texts("controller_id");
-        (0..batch.num_rows())
-            .map(|row| Some(controllers.iter().any(|own| own == ids.get(row))))
-            .collect::<BooleanArray>()
-    })
-}
-
-fn after(batches: &[RecordBatch], cursor: Cursor) -> Vec<RecordBatch> {
-    rows::filter(batches, |batch| {
-        let cells = Cells::of(batch);
-        let (times, segments, seqs) =
-            (cells.times("occurred_at"), cells.numbers("segment"), cells.numbers("seq"));
-        (0..batch.num_rows())
-            .map(|row| {
-                Some(cursor.is_before(times.get(row).unwrap_or(i64::MIN), segments.get(row), seqs.get(row)))
-            })
-            .collect::<BooleanArray>()
-    })
-}
-
-fn summary(of: &Of, kept: &[RecordBatch]) -> trace::Summary {
-    let accesses = trail::accesses(kept);
-    let other = |access: &trail::Access| match of {
-        Of::Subject(_) => access.actor().to_owned(),
-        _ => access.subject_id.clone(),
+    let trace = trace::trace(session, &query).await?;
+    let batches = rows::slice(&trace.batches, 0, ask.limit);
+    let cursor = match trace.rows() > ask.limit {
+        true => place(&batches, ask.limit.saturating_sub(1)),
+        false => None,
     };
-    let persons: BTreeSet<String> = accesses.iter().map(other).filter(|id| !id.is_empty()).collect();
-    trace::Summary {
-        rows: accesses.len() as u64,
-        first: accesses.first().map(|access| access.at),
-        last: accesses.last().map(|access| access.at),
-        persons: persons.len() as u64,
-        visits: trail::visits(accesses).len() as u64,
-    }
+    Ok(Page { trace, batches, cursor })
 }
 
 /// The cursor after row `index`.

@@ -22,6 +22,17 @@ async fn each_way_to_personal_data_leaves_a_look_that_names_whose_records_came_b
         ("dso", "/api/v1/users/SE100-U1/accesses?case=AB-12".into(), None, vec![ANNA, BO, "AB-12"], vec![]),
         ("dso", "/api/v1/users/SE100-U1/accesses?reason=x1&limit=2".into(), None, vec![ANNA], vec![BO]),
         ("dso", "/api/v1/events/e5?reason=prov".into(), None, vec![BO], vec![ANNA]),
+        ("dso", "/api/v1/events/e1/visit?reason=prov".into(), None, vec![ANNA, "trace visit"], vec![BO]),
+        ("dso", "/api/v1/units/SE100-E2/accesses?reason=prov".into(), None, vec![ANNA, BO], vec![]),
+        ("dso", "/api/v1/sessions/none/accesses?reason=prov".into(), None, vec!["trace session"], vec![ANNA]),
+        (
+            "dso",
+            "/api/v1/accesses/search".into(),
+            // Nobody of this number was ever looked at, and that is told.
+            Some(serde_json::json!({ "subject": ANNA, "also": "19121212-1220", "reason": "prov" })),
+            vec![ANNA, "191212121220"],
+            vec![BO],
+        ),
         (
             "program",
             format!("/api/v1/subjects/{BO}/accesses?reason=arkiv"),

@@ -30,6 +30,9 @@ POST /api/v1/accesses/search | dso investigator program
 GET /api/v1/subjects/{id}/accesses | dso investigator program
 GET /api/v1/users/{id}/accesses | dso investigator program
 GET /api/v1/events/{event_id} | dso investigator program
+GET /api/v1/events/{event_id}/visit | dso investigator program
+GET /api/v1/sessions/{id}/accesses | dso investigator program
+GET /api/v1/units/{id}/accesses | dso investigator program
 GET /api/v1/findings | dso coordinator reviewer
 GET /api/v1/findings/{id} | dso coordinator reviewer
 POST /api/v1/findings/{id}/decisions | reviewer

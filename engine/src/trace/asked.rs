@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use chrono::Utc;
-use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, col, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::summary::OtherSide;
-use super::{Joined, Of, Query, actor};
+use super::{Joined, Of, Place, Query, actor, column};
 use crate::error::EngineError;
 use crate::lake::Table;
 use crate::provider::Counters;
@@ -18,6 +19,9 @@ use crate::session::{OWN_SOURCE, Session};
 
 /// Two systems that log one look do so within this time of each other, µs.
 const SAME_LOOK: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// Each visit that an event is a part of is looked for by itself.
+const MOST_VISITS: usize = 100;
 
 pub(super) struct Asked {
     pub(super) filter: Expr,
@@ -43,7 +47,22 @@ impl Asked {
             Of::Subject(id) => subject(session, written(id, "the subject's id")?),
             Of::User(id) => user(session, written(id, "the user's id")?, query)?,
             Of::Event { id, source } => {
-                event(session, written(id, "the event's id")?, source.as_deref()).await?
+                event(session, query, written(id, "the event's id")?, source.as_deref()).await?
+            }
+            Of::Visit { event, source } => {
+                visit(session, query, written(event, "the event's id")?, source.as_deref()).await?
+            }
+            Of::Session { id, source } => {
+                let id = written(id, "the session's id")?;
+                Asked::by(of_source(col("session_id").eq(lit(id)), source.as_deref()))
+            }
+            Of::Unit(id) => {
+                let id = insyn_event::hsa_id(written(id, "the unit's id")?).into_owned();
+                Asked::by(col("care_unit_id").eq(lit(id)))
+            }
+            Of::Both(one, other) => {
+                let ids = (written(one, "the subject's id")?, written(other, "the other subject's id")?);
+                both(session, query, ids).await?
             }
         };
         if let Some(from) = query.from {
@@ -52,21 +71,190 @@ impl Asked {
         if let Some(to) = query.to {
             asked.filter = asked.filter.and(col("occurred_at").lt(instant(to)));
         }
-        if !query.own {
-            asked.filter = asked.filter.and(col("source").not_eq(lit(OWN_SOURCE)));
+        if let Some(place) = query.after {
+            asked.filter = asked.filter.and(after(place));
+        }
+        for (name, value) in &query.filters {
+            super::known(name)?;
+            asked.filter = asked.filter.and(is(column(session, name)?, name, value));
+        }
+        if let Some(scope) = in_scope(query) {
+            asked.filter = asked.filter.and(scope);
         }
         Ok(asked)
     }
 }
 
+impl Asked {
+    /// What nothing had to be found out for; the other side is whose records they are.
+    fn by(filter: Expr) -> Asked {
+        Asked { filter, joined: Vec::new(), other_side: OtherSide::Subjects, counters: Counters::default() }
+    }
+}
+
+/// What may be looked at to find out what is meant: nobody learns from other controllers' rows what theirs belong to.
+async fn rows(session: &Session, query: &Query) -> Result<LogicalPlanBuilder, EngineError> {
+    let scan = session.scan(Table::AccessEvents.name()).await?;
+    match in_scope(query) {
+        Some(scope) => Ok(scan.filter(scope)?),
+        None => Ok(scan),
+    }
+}
+
+/// Rows of the controllers that are asked for, and no looks of Insyn's own unless they are.
+fn in_scope(query: &Query) -> Option<Expr> {
+    let own: Vec<Expr> = query.controllers.iter().map(|id| lit(id.as_str())).collect();
+    let of_controllers = (!own.is_empty()).then(|| col("controller_id").in_list(own, false));
+    let of_others = (!query.own).then(|| col("source").not_eq(lit(OWN_SOURCE)));
+    conjunction(of_controllers.into_iter().chain(of_others))
+}
+
+/// Rows after a place. The time alone leaves out whole files.
+fn after(place: Place) -> Expr {
+    let later = col("segment").gt(lit(place.segment));
+    let behind = col("segment").eq(lit(place.segment)).and(col("seq").gt(lit(place.seq)));
+    let same = col("occurred_at").eq(instant(place.at)).and(later.or(behind));
+    col("occurred_at").gt_eq(instant(place.at)).and(col("occurred_at").gt(instant(place.at)).or(same))
+}
+
+/// A column has this value, as people write it; nothing is null.
+fn is(column: Expr, name: &str, value: &str) -> Expr {
+    let schema = Table::AccessEvents.schema();
+    let is_text = schema.field_with_name(name).is_ok_and(|field| *field.data_type() == DataType::Utf8);
+    let text = if is_text { column.clone() } else { cast(column.clone(), DataType::Utf8) };
+    match value {
+        "" => column.is_null().or(text.eq(lit(""))),
+        value => text.eq(lit(value)),
+    }
+}
+
 fn subject(session: &Session, written: &str) -> Asked {
+    let (numbers, joined) = numbers(session, written);
+    Asked { joined, other_side: OtherSide::Actors, ..Asked::by(one_of("subject_id", &numbers)) }
+}
+
+/// Every number of the person who is meant.
+fn numbers(session: &Session, written: &str) -> (BTreeSet<String>, Vec<Joined>) {
     let id = insyn_event::normalise(written, None, Utc::now().timestamp_micros()).id;
     let numbers = session.resolver().numbers_of(&id);
-    let joined = numbers.iter().filter(|n| **n != id);
-    let joined =
-        joined.map(|used| Joined { via: "identities", asked: id.clone(), used: used.clone() }).collect();
-    let filter = one_of("subject_id", &numbers);
-    Asked { filter, joined, other_side: OtherSide::Actors, counters: Counters::default() }
+    let others = numbers.iter().filter(|n| **n != id);
+    let joined = others.map(|used| Joined { via: "identities", asked: id.clone(), used: used.clone() });
+    let joined = joined.collect();
+    (numbers, joined)
+}
+
+/// Rows of both records by those who are in either.
+async fn both(session: &Session, query: &Query, (one, other): (&str, &str)) -> Result<Asked, EngineError> {
+    let mut counters = Counters::default();
+    let mut people: Option<BTreeSet<String>> = None;
+    let (mut records, mut joined) = (BTreeSet::new(), Vec::new());
+    for written in [one, other] {
+        let (numbers, of) = numbers(session, written);
+        let scan = rows(session, query)
+            .await?
+            .filter(one_of("subject_id", &numbers))?
+            .project([actor(session)?.alias("~actor")])?
+            .distinct()?;
+        let found = session.collect(scan).await?;
+        counters += found.counters;
+        let actors: BTreeSet<String> = found
+            .batches
+            .iter()
+            .flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten())
+            .map(str::to_owned)
+            .collect();
+        people = Some(match people {
+            None => actors,
+            Some(before) => before.intersection(&actors).cloned().collect(),
+        });
+        records.extend(numbers);
+        joined.extend(of);
+    }
+    let people = people.unwrap_or_default();
+    let by = actor(session)?.in_list(people.iter().map(|id| lit(id.as_str())).collect(), false);
+    let by = if people.is_empty() { lit(false) } else { by };
+    let filter = one_of("subject_id", &records).and(by);
+    Ok(Asked { filter, joined, other_side: OtherSide::Actors, counters })
+}
+
+/// What the event's user did in the same record, as far as no gap is too long; of each record that the event is about.
+async fn visit(
+    session: &Session,
+    query: &Query,
+    id: &str,
+    source: Option<&str>,
+) -> Result<Asked, EngineError> {
+    let who = || -> Result<_, EngineError> {
+        Ok([actor(session)?.alias("~actor"), col("subject_id"), col("occurred_at")])
+    };
+    let scan = rows(session, query).await?;
+    let scan = scan.filter(of_source(col("event_id").eq(lit(id)), source))?.project(who()?)?;
+    let found = session.collect(scan).await?;
+    let mut counters = found.counters;
+    let mut filter = lit(false);
+    let mut looked = looks(&found.batches);
+    looked.sort_unstable();
+    looked.dedup_by(|a, b| (&a.0, &a.1) == (&b.0, &b.1));
+    if looked.len() > MOST_VISITS {
+        let found = format!("an event about {} persons", looked.len());
+        return Err(EngineError::Question {
+            what: "the visit",
+            found,
+            expected: "an event about 100 at most",
+        });
+    }
+    for (actor_id, subject_id, at) in looked {
+        let mut same = match &subject_id {
+            Some(subject) => one_of("subject_id", &session.resolver().numbers_of(subject)),
+            None => col("subject_id").is_null(),
+        };
+        same = match &actor_id {
+            Some(id) => same.and(actor(session)?.eq(lit(id.as_str()))),
+            None => same.and(actor(session)?.is_null()),
+        };
+        let scan = rows(session, query).await?;
+        let scan = scan.filter(same.clone())?.project(who()?)?;
+        let all = session.collect(scan).await?;
+        counters += all.counters;
+        let mut times: Vec<i64> = looks(&all.batches).into_iter().map(|(_, _, at)| at).collect();
+        times.sort_unstable();
+        let (first, last) = around(&times, at, query.gap);
+        let near = col("occurred_at").gt_eq(instant(first)).and(col("occurred_at").lt_eq(instant(last)));
+        filter = filter.or(same.and(near));
+    }
+    Ok(Asked { counters, ..Asked::by(filter) })
+}
+
+/// The first and the last of the times about `at` between which no gap is too long.
+fn around(times: &[i64], at: i64, gap: i64) -> (i64, i64) {
+    let here = times.partition_point(|time| *time < at);
+    let last = times[here..].iter().fold(at, |last, time| if time - last < gap { *time } else { last });
+    let first =
+        times[..here].iter().rev().fold(at, |first, time| if first - time < gap { *time } else { first });
+    (first, last)
+}
+
+type Look = (Option<String>, Option<String>, i64);
+
+/// Actor, subject and time of each row.
+fn looks(batches: &[RecordBatch]) -> Vec<Look> {
+    let mut looks = Vec::new();
+    for batch in batches {
+        let text = |column: usize| batch.column(column).as_string::<i32>().iter();
+        let times = batch.column(2).as_primitive::<TimestampMicrosecondType>().values();
+        let rows = text(0).zip(text(1)).zip(times);
+        looks.extend(
+            rows.map(|((actor, subject), at)| (actor.map(str::to_owned), subject.map(str::to_owned), *at)),
+        );
+    }
+    looks
+}
+
+fn of_source(filter: Expr, source: Option<&str>) -> Expr {
+    match source {
+        Some(source) => filter.and(col("source").eq(lit(source))),
+        None => filter,
+    }
 }
 
 /// An account is whose it was when the row was written: names are used again. So the lake is asked for every name
@@ -85,16 +273,18 @@ fn user(session: &Session, id: &str, query: &Query) -> Result<Asked, EngineError
         let behind = actor(session)?.in_list(people.iter().map(|p| lit(p.as_str())).collect(), false);
         filter = filter.and(col("user_id").eq(lit(id)).or(behind));
     }
-    Ok(Asked { filter, joined, other_side: OtherSide::Subjects, counters: Counters::default() })
+    Ok(Asked { joined, ..Asked::by(filter) })
 }
 
 /// The event's rows, and those that carry the same request id from another system.
-async fn event(session: &Session, id: &str, source: Option<&str>) -> Result<Asked, EngineError> {
-    let mut this = col("event_id").eq(lit(id));
-    if let Some(source) = source {
-        this = this.and(col("source").eq(lit(source)));
-    }
-    let scan = session.scan(Table::AccessEvents.name()).await?;
+async fn event(
+    session: &Session,
+    query: &Query,
+    id: &str,
+    source: Option<&str>,
+) -> Result<Asked, EngineError> {
+    let this = of_source(col("event_id").eq(lit(id)), source);
+    let scan = rows(session, query).await?;
     let scan = scan.filter(this.clone())?.project([col("correlation_id"), col("occurred_at")])?;
     let found = session.collect(scan).await?;
     let mut requests = BTreeSet::new();
@@ -122,7 +312,7 @@ async fn event(session: &Session, id: &str, source: Option<&str>) -> Result<Aske
         }
         None => this,
     };
-    Ok(Asked { filter, joined: Vec::new(), other_side: OtherSide::Subjects, counters: found.counters })
+    Ok(Asked { counters: found.counters, ..Asked::by(filter) })
 }
 
 fn written<'a>(id: &'a str, what: &'static str) -> Result<&'a str, EngineError> {

@@ -1,28 +1,37 @@
 //! How many rows, how many visits, how many people.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
 use crate::error::EngineError;
 
 /// A user's rows on one record belong to one visit while the gaps between them are shorter: 30 minutes, in µs.
 pub const VISIT_GAP: i64 = 30 * 60 * 1_000_000;
 
-/// A trace in five numbers.
+/// Beyond so many events it is not told which repeat one another: each costs memory.
+const MOST_EVENTS: usize = 1 << 20;
+/// Beyond so many users in records, those whose visits have ended are forgotten.
+const MOST_SEEN: usize = 1 << 16;
+
+/// A trace in a few numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
     /// Rows of `access_events`.
     pub rows: u64,
-    /// Visits: rows of one user on one record with gaps under [`VISIT_GAP`].
+    /// Visits: rows of one user on one record with gaps under [`VISIT_GAP`], or under the gap that was asked for.
     pub visits: u64,
     /// The first `occurred_at`, µs UTC.
     pub first: Option<i64>,
     /// The last one.
     pub last: Option<i64>,
-    /// People on the other side of the question: users of a subject's trace, subjects of a user's or an event's.
+    /// People on the other side of the question: users for records, subjects for everything else.
     pub persons: u64,
+    /// Rows whose source had given their event's id before, in another record of its log; none: too many to tell.
+    pub repeats: Option<u64>,
 }
 
 /// Who is counted as the other side.
@@ -32,32 +41,85 @@ pub(super) enum OtherSide {
     Subjects,
 }
 
-/// Of rows with the helper columns, ascending by time.
-pub(super) fn of(batches: &[RecordBatch], other: OtherSide) -> Result<Summary, EngineError> {
-    let mut summary = Summary::default();
-    let mut last_seen: HashMap<(Option<&str>, Option<&str>), i64> = HashMap::new();
-    let mut persons: HashSet<&str> = HashSet::new();
-    for batch in batches {
-        let (at, actors, keys) = (column(batch, "~at")?, text(batch, "~actor")?, text(batch, "~key")?);
-        let at = at.as_primitive::<TimestampMicrosecondType>();
+/// A user in a record.
+type InRecord = (Option<Arc<str>>, Option<Arc<str>>);
+
+/// Counts rows with the helper columns, which come ascending by time.
+pub(super) struct Tally {
+    other: OtherSide,
+    gap: i64,
+    summary: Summary,
+    /// When a user was last in a record.
+    last_seen: HashMap<InRecord, i64>,
+    persons: HashSet<Arc<str>>,
+    /// Where an id of a source was first found: a hash of both, and one of file and offset.
+    records: HashMap<u64, u64>,
+    hasher: RandomState,
+}
+
+impl Tally {
+    pub(super) fn new(other: OtherSide, gap: i64) -> Tally {
+        Tally {
+            other,
+            gap,
+            summary: Summary { repeats: Some(0), ..Summary::default() },
+            last_seen: HashMap::new(),
+            persons: HashSet::new(),
+            records: HashMap::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    pub(super) fn count(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        let at = column(batch, "~at")?.as_primitive::<TimestampMicrosecondType>();
+        let (actors, keys) = (text(batch, "~actor")?, text(batch, "~key")?);
+        let (sources, events) = (text(batch, "~source")?, text(batch, "~event")?);
+        let (files, offsets) = (text(batch, "~file")?, column(batch, "~offset")?.as_primitive::<Int64Type>());
         for row in 0..batch.num_rows() {
-            let (at, actor, key) = (at.value(row), value(actors, row), value(keys, row));
+            let at = at.value(row);
+            let summary = &mut self.summary;
             summary.rows += 1;
             summary.first = Some(summary.first.map_or(at, |first| first.min(at)));
             summary.last = Some(summary.last.map_or(at, |last| last.max(at)));
-            persons.extend(match other {
+            let (actor, key) = (value(actors, row), value(keys, row));
+            let person = match self.other {
                 OtherSide::Actors => actor,
                 OtherSide::Subjects => key,
-            });
-            let before = last_seen.insert((actor, key), at);
-            summary.visits += u64::from(before.is_none_or(|before| at - before >= VISIT_GAP));
+            };
+            if let Some(person) = person.filter(|person| !self.persons.contains(*person)) {
+                self.persons.insert(person.into());
+            }
+            let record = self.hasher.hash_one((value(files, row), offsets.value(row)));
+            let event = self.hasher.hash_one((value(sources, row), value(events, row)));
+            self.repeat(event, record);
+            if self.last_seen.len() > MOST_SEEN {
+                self.last_seen.retain(|_, seen| at - *seen < self.gap);
+            }
+            let before = self.last_seen.insert((actor.map(Arc::from), key.map(Arc::from)), at);
+            self.summary.visits += u64::from(before.is_none_or(|before| at - before >= self.gap));
+        }
+        Ok(())
+    }
+
+    /// A row of this event, from this record.
+    fn repeat(&mut self, event: u64, record: u64) {
+        let Some(repeats) = &mut self.summary.repeats else { return };
+        *repeats += u64::from(*self.records.entry(event).or_insert(record) != record);
+        if self.records.len() > MOST_EVENTS {
+            self.summary.repeats = None;
+            self.records = HashMap::new();
         }
     }
-    summary.persons = persons.len() as u64;
-    Ok(summary)
+
+    pub(super) fn summary(self) -> Summary {
+        Summary { persons: self.persons.len() as u64, ..self.summary }
+    }
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a arrow::array::ArrayRef, EngineError> {
+pub(super) fn column<'a>(
+    batch: &'a RecordBatch,
+    name: &'static str,
+) -> Result<&'a arrow::array::ArrayRef, EngineError> {
     batch.column_by_name(name).ok_or(EngineError::UnknownColumn {
         name: name.to_owned(),
         table: "trace",

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use insyn_engine::error::EngineError;
 use insyn_engine::event::{AccessEvent, schema};
-use insyn_engine::trace::{Joined, Of, Query, Summary, Trace, trace};
+use insyn_engine::session::Session;
+use insyn_engine::trace::{Joined, Of, Query, Summary, Trace, stream, trace};
 use proptest::prelude::*;
 
 use crate::world::{self, World, at, event};
@@ -51,6 +53,7 @@ async fn a_subject_is_found_under_every_number_and_in_any_writing() {
             first: Some(at("2025-12-31T23:30:00Z")),
             last: Some(at("2026-06-29T01:30:02Z")),
             persons: 2,
+            repeats: Some(0),
         }
     );
     let columns: Vec<&str> = found.schema.fields().iter().map(|f| f.name().as_str()).collect();
@@ -190,8 +193,183 @@ fn brute(
         first: kept.first().map(|e| e.occurred_at),
         last: kept.last().map(|e| e.occurred_at),
         persons: people.len() as u64,
+        repeats: Some(repeats(&kept)),
     };
     (kept.iter().map(|e| e.event_id.clone()).collect(), summary)
+}
+
+/// Rows whose source had given their id before, from another place.
+fn repeats(kept: &[&AccessEvent]) -> u64 {
+    let mut first: BTreeMap<(&str, &str), (&str, i64)> = BTreeMap::new();
+    let mut count = 0;
+    for e in kept {
+        let place = (e.file_id.as_str(), e.file_offset);
+        count += u64::from(*first.entry((&e.source, &e.event_id)).or_insert(place) != place);
+    }
+    count
+}
+
+/// Which rows came, by the offset that only they have.
+fn offsets(batches: &[RecordBatch]) -> Vec<i64> {
+    let column =
+        |b: &RecordBatch| b.column_by_name("file_offset").unwrap().as_primitive::<Int64Type>().clone();
+    batches.iter().flat_map(|b| column(b).values().to_vec()).collect()
+}
+
+/// Asks in every way that there is, and holds each answer against the rows that should come.
+async fn asks(session: &Session, events: &[AccessEvent], query: Query, keep: impl Fn(&AccessEvent) -> bool) {
+    let mut kept: Vec<&AccessEvent> = events.iter().filter(|e| e.source != "insyn" && keep(e)).collect();
+    kept.sort_by_key(|e| e.occurred_at);
+    let found = trace(session, &query).await.unwrap();
+    let all = offsets(&found.batches);
+    let as_set = |offsets: &[i64]| offsets.iter().copied().collect::<BTreeSet<i64>>();
+    let expected: Vec<i64> = kept.iter().map(|e| e.file_offset).collect();
+    assert_eq!((as_set(&all), all.len()), (as_set(&expected), expected.len()), "{query:?}");
+    assert_eq!(found.summary.repeats, Some(repeats(&kept)), "{query:?}");
+
+    let mut streamed = stream(session, &query).await.unwrap();
+    assert_eq!((&streamed.summary, &streamed.subjects), (&found.summary, &found.subjects), "{query:?}");
+    let mut batches = Vec::new();
+    while let Some(batch) = streamed.next().await.unwrap() {
+        assert_eq!(batch.schema(), streamed.schema);
+        batches.push(batch);
+    }
+    assert_eq!(offsets(&batches), all, "{query:?}");
+
+    // Page by page, each from where the one before ended.
+    let (mut pages, mut after) = (Vec::new(), None);
+    for _ in 0..=all.len() / 3 {
+        let page = trace(session, &Query { after, limit: Some(3), ..query.clone() }).await.unwrap();
+        assert_eq!(page.summary.rows as usize, all.len() - pages.len(), "what is left: {query:?}");
+        pages.extend(offsets(&page.batches));
+        after = page.last;
+    }
+    assert_eq!(pages, all, "{query:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn units_sessions_visits_and_records_in_common_are_what_brute_force_finds(
+        batches in prop::collection::vec(some_events(), 1..4),
+        gap in 1..60i64,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new().await;
+            let mut events: Vec<AccessEvent> = Vec::new();
+            for batch in batches {
+                let from = events.len();
+                let batch: Vec<AccessEvent> = batch.into_iter().zip(from..).map(|(e, n)| AccessEvent {
+                    event_id: format!("e{}", n % 40),
+                    file_offset: n as i64,
+                    care_unit_id: [Some("U1"), Some("U2"), None][n % 3].map(str::to_owned),
+                    session_id: [Some("S1"), None, Some("S2"), Some("S3")][n % 4].map(str::to_owned),
+                    controller_id: ["C1", "C2"][n % 2].to_owned(),
+                    purpose: [Some("Vård och behandling"), Some(""), None][n % 3].map(str::to_owned),
+                    emergency: [Some(true), Some(false), None][n % 3],
+                    ..e
+                }).collect();
+                world.commit(&batch).await;
+                events.extend(batch);
+            }
+            world.load(&[
+                ("accounts", "source,account_id,user_id,valid_from,valid_to\nomsorg,anka01,SE-A,,2026-05-31\nomsorg,anka01,SE-B,2026-06-01,\n,bia,SE-B,,\n"),
+                ("identities", "subject_id,other_id,other_id_type,valid_from\n191212121212,R99120012AB,x,\n"),
+            ]).await;
+            let session = world.session().await;
+            let some = |text: &str| Some(text.to_owned());
+
+            for unit in ["U1", "U2", "U9"] {
+                let query = Query::new(Of::Unit(unit.to_owned()));
+                asks(&session, &events, query, |e| e.care_unit_id.as_deref() == Some(unit)).await;
+            }
+            for source in [None, Some("journal"), Some("omsorg")] {
+                let of = Of::Session { id: "S1".to_owned(), source: source.map(str::to_owned) };
+                let keep = |e: &AccessEvent| e.session_id == some("S1") && source.is_none_or(|s| e.source == s);
+                asks(&session, &events, Query::new(of), keep).await;
+            }
+            for (one, other) in [("191212121212", "197010632391"), ("R99120012AB", "X1"), ("X1", "X9")] {
+                let key = |id: &str| if id == "R99120012AB" { "191212121212".to_owned() } else { id.to_owned() };
+                for own in [Vec::new(), vec!["C1".to_owned()]] {
+                    let is_own = |e: &AccessEvent| own.is_empty() || own.contains(&e.controller_id);
+                    let in_record = |id: &str| -> BTreeSet<&str> {
+                        let of = |e: &&AccessEvent| {
+                            e.source != "insyn" && is_own(e) && brute_key(e) == Some(key(id).as_str())
+                        };
+                        events.iter().filter(of).filter_map(brute_actor).collect()
+                    };
+                    let people: BTreeSet<&str> =
+                        in_record(one).intersection(&in_record(other)).copied().collect();
+                    let keys = [key(one), key(other)];
+                    let keep = |e: &AccessEvent| {
+                        is_own(e)
+                            && brute_key(e).is_some_and(|k| keys.iter().any(|key| key == k))
+                            && brute_actor(e).is_some_and(|actor| people.contains(actor))
+                    };
+                    let of = Of::Both(one.to_owned(), other.to_owned());
+                    asks(&session, &events, Query { controllers: own.clone(), ..Query::new(of) }, keep).await;
+                }
+            }
+            for n in [0, 7] {
+                let id = format!("e{n}");
+                let gap = gap * 60_000_000;
+                // From each row of the event outwards, by what is next to what is there already.
+                let mut visit: BTreeSet<i64> = events.iter().filter(|e| e.event_id == id && e.source != "insyn").map(|e| e.file_offset).collect();
+                loop {
+                    let near: Vec<i64> = events.iter().filter(|e| e.source != "insyn" && visit.iter().any(|at| {
+                        let here = &events[*at as usize];
+                        brute_actor(here) == brute_actor(e) && brute_key(here) == brute_key(e)
+                            && (here.occurred_at - e.occurred_at).abs() < gap
+                    })).map(|e| e.file_offset).collect();
+                    let before = visit.len();
+                    visit.extend(near);
+                    if visit.len() == before { break }
+                }
+                let of = Of::Visit { event: id, source: None };
+                asks(&session, &events, Query { gap, ..Query::new(of) }, |e| visit.contains(&e.file_offset)).await;
+            }
+            type Has = fn(&AccessEvent) -> bool;
+            let filters: [(&str, &str, Has); 5] = [
+                ("care_unit_id", "U1", |e| e.care_unit_id.as_deref() == Some("U1")),
+                ("emergency", "true", |e| e.emergency == Some(true)),
+                ("purpose", "", |e| e.purpose.as_deref().unwrap_or_default().is_empty()),
+                ("file_offset", "3", |e| e.file_offset == 3),
+                ("actor_id", "SE-B", |e| brute_actor(e) == Some("SE-B")),
+            ];
+            for (name, value, has) in filters {
+                let filters = vec![(name.to_owned(), value.to_owned())];
+                let query = Query { filters, ..subject("191212121212") };
+                asks(&session, &events, query, |e| brute_key(e) == Some("191212121212") && has(e)).await;
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_filter_names_a_column_and_a_visit_an_event() {
+    let world = world::small().await;
+    let session = world.session().await;
+    let filters = vec![("usr_id".to_owned(), "x".to_owned())];
+    let error = trace(&session, &Query { filters, ..subject("191212121212") }).await.unwrap_err();
+    assert!(error.to_string().contains("did you mean user_id"), "{error}");
+    for of in [
+        Of::Unit(" ".to_owned()),
+        Of::Both("191212121212".to_owned(), String::new()),
+        Of::Session { id: String::new(), source: None },
+        Of::Visit { event: String::new(), source: None },
+    ] {
+        let error = trace(&session, &Query::new(of)).await.unwrap_err();
+        assert!(matches!(error, EngineError::Question { .. }), "{error}");
+    }
+    let of = |event: &str| Query::new(Of::Visit { event: event.to_owned(), source: None });
+    assert_eq!(ids(&trace(&session, &of("j2")).await.unwrap()), ["j1", "j2"]);
+    let long = Query { gap: 31 * 60_000_000, ..of("j2") };
+    assert_eq!(ids(&trace(&session, &long).await.unwrap()), ["j1", "j2", "j3"]);
+    // Nobody's record is nobody's visit but the event's own.
+    assert_eq!(ids(&trace(&session, &of("j7")).await.unwrap()), ["j7"]);
+    assert!(ids(&trace(&session, &of("none")).await.unwrap()).is_empty());
 }
 
 proptest! {

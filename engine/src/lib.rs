@@ -16,6 +16,7 @@ pub mod disk;
 pub mod error;
 pub mod exports;
 pub mod failpoint;
+mod file;
 pub mod functions;
 mod guard;
 pub mod kept;

@@ -4,6 +4,8 @@
 //! groups and pages by Parquet's own statistics, rows by the filters themselves while they are read (both by the
 //! query engine). The plan that comes out is a plain Parquet scan, which can be sent to other machines.
 
+mod fresh;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -19,19 +21,26 @@ use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFacto
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use datafusion::physical_expr::utils::Guarantee;
+use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::metrics::MetricValue;
+use futures::stream::{self, StreamExt, TryStreamExt};
 
+use crate::file;
 use crate::lake::LakeFile;
+pub(crate) use fresh::Fresh;
 
 /// `IN (…)` up to this length still leaves out files, row groups and pages.
 pub(crate) const LONGEST_IN_LIST: usize = 256;
+
+/// Fresh files of which the subjects are read at once.
+const OPENED_AT_ONCE: usize = 8;
 
 /// A table that is a fixed list of Parquet files in one object store.
 #[derive(Debug)]
@@ -41,6 +50,7 @@ pub struct LakeTable {
     url: ObjectStoreUrl,
     files: Vec<Arc<LakeFile>>,
     known: FileStatistics,
+    fresh: Option<Arc<Fresh>>,
 }
 
 impl LakeTable {
@@ -51,7 +61,19 @@ impl LakeTable {
             schema.fields().iter().cloned().partition(|f| partition.contains(&f.name().as_str()));
         let within = Arc::new(arrow::datatypes::Schema::new(within));
         let scanned = TableSchema::builder(within).with_table_partition_cols(apart).build();
-        LakeTable { schema, scanned, url, files: files.to_vec(), known: FileStatistics::of(files) }
+        LakeTable {
+            schema,
+            scanned,
+            url,
+            files: files.to_vec(),
+            known: FileStatistics::of(files),
+            fresh: None,
+        }
+    }
+
+    /// Leaves out fresh files of `access_events` by the subjects that they hold.
+    pub(crate) fn with_fresh(self, fresh: Arc<Fresh>) -> Self {
+        LakeTable { fresh: Some(fresh), ..self }
     }
 
     /// How many files the table has.
@@ -60,8 +82,8 @@ impl LakeTable {
     }
 
     /// The files that may hold rows for which all of `filters` are true.
-    fn remaining(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&Arc<LakeFile>>> {
-        let everything = || self.files.iter().collect();
+    async fn remaining(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<Arc<LakeFile>>> {
+        let everything = || self.files.clone();
         let Some(filter) = conjunction(filters.iter().cloned()) else {
             return Ok(everything());
         };
@@ -77,21 +99,46 @@ impl LakeTable {
             return Ok(everything());
         };
         let keep = predicate.prune(&self.known)?;
-        Ok(self.files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file).collect())
+        let kept =
+            self.files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| Arc::clone(file)).collect();
+        let subjects = subjects_of(&predicate);
+        match (&self.fresh, subjects.is_empty()) {
+            (Some(fresh), false) => self.with_subjects(state, fresh, kept, &subjects).await,
+            _ => Ok(kept),
+        }
     }
 
-    fn partitioned(&self, file: &LakeFile) -> PartitionedFile {
+    /// Those of the files that may hold one of the subjects.
+    async fn with_subjects(
+        &self,
+        state: &dyn Session,
+        fresh: &Fresh,
+        files: Vec<Arc<LakeFile>>,
+        subjects: &[String],
+    ) -> Result<Vec<Arc<LakeFile>>> {
+        let store = state.runtime_env().object_store(&self.url)?;
+        let looked = stream::iter(files).map(|file| {
+            let store = &store;
+            async move {
+                let is_left = !file.is_fresh() || {
+                    let holds = fresh.subjects(store, &file, &self.files).await?;
+                    subjects.iter().any(|subject| holds.may_hold(subject))
+                };
+                Ok::<_, DataFusionError>(is_left.then_some(file))
+            }
+        });
+        let left: Vec<Option<_>> = looked.buffered(OPENED_AT_ONCE).try_collect().await?;
+        Ok(left.into_iter().flatten().collect())
+    }
+
+    fn partitioned(&self, file: &LakeFile) -> Result<PartitionedFile> {
         let mut statistics = Statistics::new_unknown(self.scanned.file_schema());
         statistics.num_rows = Precision::Exact(usize::try_from(file.rows).unwrap_or(usize::MAX));
-        let mut partitioned = PartitionedFile::new(file.path.clone(), file.size);
-        // Not `new`'s own reading of the path: what the log says is already a path of the store.
-        if let Ok(path) = object_store::path::Path::parse(&file.path) {
-            partitioned.object_meta.location = path;
-        }
+        let mut partitioned = file::named(&file.path, file.size)?;
         if !self.scanned.table_partition_cols().is_empty() {
             partitioned = partitioned.with_partition_values(vec![ScalarValue::Utf8(file.year.clone())]);
         }
-        partitioned.with_statistics(Arc::new(statistics))
+        Ok(partitioned.with_statistics(Arc::new(statistics)))
     }
 }
 
@@ -124,7 +171,7 @@ impl TableProvider for LakeTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let files = self.remaining(state, filters)?;
+        let files = self.remaining(state, filters).await?;
         if files.is_empty() {
             let projected = match projection {
                 Some(columns) => Arc::new(self.schema.project(columns)?),
@@ -151,7 +198,7 @@ impl TableProvider for LakeTable {
         let source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
-        let files = FileGroup::new(files.into_iter().map(|f| self.partitioned(f)).collect());
+        let files = files.iter().map(|f| self.partitioned(f)).collect::<Result<_>>().map(FileGroup::new)?;
         let config = FileScanConfigBuilder::new(self.url.clone(), Arc::new(source))
             .with_file_groups(files.split_files(state.config().target_partitions()))
             .with_statistics(statistics)
@@ -159,6 +206,23 @@ impl TableProvider for LakeTable {
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(config))
+    }
+}
+
+/// The subjects of which a row must have one; empty where it may have any.
+fn subjects_of(predicate: &PruningPredicate) -> Vec<String> {
+    let asked = predicate
+        .literal_guarantees()
+        .iter()
+        .filter(|guarantee| guarantee.column.name == "subject_id" && guarantee.guarantee == Guarantee::In);
+    let texts = asked.map(|guarantee| guarantee.literals.iter().map(text_of).collect::<Option<Vec<_>>>());
+    texts.flatten().min_by_key(Vec::len).unwrap_or_default()
+}
+
+fn text_of(value: &ScalarValue) -> Option<String> {
+    match value {
+        ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => text.clone(),
+        _ => None,
     }
 }
 

@@ -309,9 +309,13 @@ impl Session {
             let url = self.runtime.url.clone();
             let provider = LakeTable::new(table.schema(), table.partition_columns(), url, files);
             match table {
-                Table::AccessEvents | Table::Exports | Table::Lacking => {
-                    self.register(table.name(), Arc::new(provider))?
+                Table::AccessEvents => {
+                    self.register(
+                        table.name(),
+                        Arc::new(provider.with_fresh(Arc::clone(&self.runtime.fresh))),
+                    )?;
                 }
+                Table::Exports | Table::Lacking => self.register(table.name(), Arc::new(provider))?,
                 Table::Quarantine | Table::Gaps => {
                     self.register(table.name(), Arc::new(with_states(table, provider)?))?;
                 }
@@ -343,6 +347,7 @@ impl Session {
         let events = Table::AccessEvents;
         let provider =
             LakeTable::new(events.schema(), events.partition_columns(), self.runtime.url.clone(), files);
+        let provider = provider.with_fresh(Arc::clone(&self.runtime.fresh));
         accesses_over(Arc::new(provider), self.zone, self.resolver())
     }
 }

@@ -13,10 +13,6 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{Int32Type, Int64Type};
 use bytes::Bytes;
-use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::{
-    DefaultParquetFileReaderFactory, ParquetFileReaderFactory,
-};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool};
@@ -27,10 +23,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use deltalake::kernel::{Action, Add};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
-use object_store::path::Path;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::async_reader::AsyncFileReader;
-use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use tokio::sync::mpsc;
 
 use super::actions::{addition, removal, within};
@@ -40,6 +34,7 @@ use super::log::{Decision, TableLog};
 use super::runs::{Bounds, Step, level_of, path_at, place};
 use super::types::{LakeFile, Table};
 use crate::failpoint::crash_at;
+use crate::file;
 use crate::worker::Worker;
 
 /// Bytes that a step may hold while rows are brought in order.
@@ -212,8 +207,15 @@ fn sorted(
     let rows = usize::try_from(rows).unwrap_or_default().clamp(16, 4096);
     let streams = sequences.into_iter().map(|files| -> SendableRecordBatchStream {
         let (store, read) = (Arc::clone(&store), Arc::clone(read));
-        let batches =
-            stream::iter(files).then(move |file| open(Arc::clone(&store), file, rows)).try_flatten();
+        let of = Arc::clone(&schema);
+        let open = move |file: Arc<LakeFile>| {
+            let (store, of) = (Arc::clone(&store), Arc::clone(&of));
+            async move {
+                let path = within(Table::AccessEvents, &file.path);
+                file::batches(store, path, file.size, of, None, rows).await
+            }
+        };
+        let batches = stream::iter(files).then(open).try_flatten();
         let counted = batches.map(move |batch| {
             let batch = batch?;
             read.count(&batch).map_err(|e| DataFusionError::External(Box::new(e)))?;
@@ -247,25 +249,6 @@ fn sequences(inputs: &[Arc<LakeFile>]) -> Vec<Vec<Arc<LakeFile>>> {
     }
     runs.values_mut().for_each(|run| run.sort_by_cached_key(|file| place(file)));
     fresh.into_iter().map(|file| vec![file]).chain(runs.into_values()).collect()
-}
-
-type Batches = stream::BoxStream<'static, Result<RecordBatch, DataFusionError>>;
-
-async fn open(
-    store: Arc<dyn ObjectStore>,
-    file: Arc<LakeFile>,
-    rows: usize,
-) -> Result<Batches, DataFusionError> {
-    let path = within(Table::AccessEvents, &file.path);
-    let mut named = PartitionedFile::new(path, file.size);
-    // Not `new`'s own reading of the path: what the log says is already a path of the store.
-    named.object_meta.location = Path::parse(path).map_err(object_store::Error::from)?;
-    let readers = DefaultParquetFileReaderFactory::new(store);
-    let reader: Box<dyn AsyncFileReader> =
-        readers.create_reader(0, named, None, &ExecutionPlanMetricsSet::new())?;
-    let options = ArrowReaderOptions::new().with_schema(Table::AccessEvents.file_schema());
-    let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
-    Ok(builder.with_batch_size(rows).build()?.map_err(DataFusionError::from).boxed())
 }
 
 pub(super) fn read(bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatch>, LakeError> {

@@ -66,6 +66,13 @@ struct Inner {
     upkeep: Upkeep,
 }
 
+impl LakeFile {
+    /// Whether a commit wrote it, and it has not been worked into a run yet: it may hold anybody.
+    pub fn is_fresh(&self) -> bool {
+        runs::level_of(&self.path) == 0
+    }
+}
+
 impl std::fmt::Debug for Lake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Lake({})", self.inner.root)

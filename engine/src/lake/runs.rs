@@ -23,6 +23,8 @@ pub(super) struct Bounds {
     pub fresh: u64,
     /// Bytes of fresh files that go into the first run at once.
     pub settled: u64,
+    /// Fresh files that are read beside one another: of each some pages are held.
+    pub beside: usize,
     /// A file of a run.
     pub file: u64,
     /// The run of each level but the last.
@@ -159,7 +161,7 @@ impl<'a> Year<'a> {
     fn some(&self, mut fresh: Vec<&Arc<LakeFile>>, most: u64) -> Vec<Arc<LakeFile>> {
         fresh.sort_by(|a, b| (a.size, &a.path).cmp(&(b.size, &b.path)));
         let mut bytes = 0;
-        let held = fresh.iter().take_while(|file| {
+        let held = fresh.iter().take(self.bounds.beside).take_while(|file| {
             bytes += file.size;
             bytes <= most
         });
@@ -247,6 +249,7 @@ mod tests {
         gathered: 3,
         fresh: 50,
         settled: 120,
+        beside: 5,
         file: 40,
         runs: [100, 400, 1600],
     };
@@ -352,6 +355,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
         #[test]
         fn whatever_comes_lies_in_runs_with_the_same_rows(
             files in prop::collection::vec(file_of_rows(), 1..80)

@@ -30,6 +30,7 @@ pub(super) const BOUNDS: runs::Bounds = runs::Bounds {
     gathered: 8,
     fresh: 16 << 20,
     settled: 64 << 20,
+    beside: 16,
     file: 32 << 20,
     runs: [512 << 20, 5 << 30, 50 << 30],
 };

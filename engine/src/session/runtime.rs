@@ -21,6 +21,7 @@ use crate::context::resolve::Resolver;
 use crate::context::{self, Manifest};
 use crate::error::EngineError;
 use crate::lake::Lake;
+use crate::provider::Fresh;
 
 /// Bytes that all queries of the process may reserve together.
 const POOL: usize = 512 << 20;
@@ -52,6 +53,7 @@ pub(crate) fn query_threads() -> Result<&'static tokio::runtime::Handle> {
 pub(super) struct Runtime {
     pub(super) environment: Arc<RuntimeEnv>,
     pub(super) url: ObjectStoreUrl,
+    pub(super) fresh: Arc<Fresh>,
     context: tokio::sync::Mutex<Option<Arc<Context>>>,
 }
 
@@ -83,7 +85,7 @@ impl Runtime {
             .with_metadata_cache_limit(FOOTERS)
             .with_object_store_registry(Arc::new(OneStore { url: url.clone(), store: lake.object_store() }))
             .build_arc()?;
-        Ok(Runtime { environment, url, context: tokio::sync::Mutex::new(None) })
+        Ok(Runtime { environment, url, fresh: Arc::default(), context: tokio::sync::Mutex::new(None) })
     }
 
     /// The same runtime with a bound of its own on memory, for one query.

@@ -94,3 +94,59 @@ async fn few_columns_are_few_bytes() {
             < bytes(&["occurred_at", "user_id", "record", "event_id"]).await
     );
 }
+
+/// Thirty batches that each cover everybody by their bounds, and hold every thirtieth.
+async fn mixed_world() -> World {
+    let world = World::new().await;
+    for batch in 0..30 {
+        let events: Vec<AccessEvent> = (0..60)
+            .map(|i| {
+                let subject = format!("19{:010}", i * 30 + batch);
+                let mut e =
+                    event(&format!("b{batch}-{i}"), "journal", "2026-03-01T08:00:00Z", "user", &subject);
+                e.occurred_at += i64::from(batch * 60 + i) * 1_000_000;
+                e
+            })
+            .collect();
+        world.commit(&events).await;
+    }
+    world
+}
+
+#[tokio::test]
+async fn of_files_that_cover_everybody_only_those_are_opened_that_hold_the_person() {
+    let world = mixed_world().await;
+    for number in [0, 29, 30, 917, 1799] {
+        let subject = format!("19{number:010}");
+        let session = world.session().await;
+        let found = trace(&session, &Query::new(Of::Subject(subject.clone()))).await.unwrap();
+        assert_eq!((found.summary.rows, found.counters.files_planned), (1, 1), "{subject}");
+        let query = format!("SELECT event_id FROM access_events WHERE subject_id IN ('{subject}', 'nobody')");
+        let answer = session.sql(&query).await.unwrap();
+        let rows: usize = answer.batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
+        assert_eq!((rows, answer.counters.files_planned), (1, 1), "{subject}");
+    }
+    // What else is asked of the subject is not mistaken for who it is.
+    let session = world.session().await;
+    for (condition, rows) in [
+        ("subject_id > '190000001797'", 2),
+        ("subject_id <> '190000000000'", 1799),
+        ("subject_id = '190000000003' OR event_id = 'b7-0'", 2),
+        ("subject_id IS NULL", 0),
+    ] {
+        let query = format!("SELECT event_id FROM access_events WHERE {condition}");
+        let answer = session.sql(&query).await.unwrap();
+        let found: usize = answer.batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
+        assert_eq!(found, rows, "{condition}");
+    }
+}
+
+#[tokio::test]
+async fn brought_into_order_one_file_holds_the_person() {
+    let world = mixed_world().await;
+    while world.lake.compact().await.unwrap().is_some() {}
+    let session = world.session().await;
+    assert_eq!(session.snapshot().files(Table::AccessEvents).len(), 1);
+    let found = trace(&session, &Query::new(Of::Subject("190000000917".to_owned()))).await.unwrap();
+    assert_eq!((found.summary.rows, found.counters.files_opened), (1, 1), "{:?}", found.counters);
+}

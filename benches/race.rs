@@ -1,0 +1,331 @@
+//! The same rows, the same questions, side by side: Insyn, DuckDB, Polars and chDB.
+//!
+//! `cargo build --release && cargo bench --workspace --bench race`. `INSYN_RACE_ROWS` (1,000,000) says how many accesses,
+//! `INSYN_RACE_FOLDER` where they are kept for another run (a folder that goes away unless told), `INSYN_RACE_ASKED` (1,000)
+//! how many records are asked for. The peers are taken from Python (`pip install duckdb polars chdb deltalake`); who is not
+//! there says so and is left out. An answer that is not the same as another's ends the race.
+//!
+//! Insyn is asked over HTTP by one client that keeps its connection, and writes down each look; the peers are asked inside
+//! of their process. Each has two threads.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench that fails should say where"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use insyn_benches::{Serving, command, high_water, setting};
+
+const CONFIG: &str = r#"
+[organisation]
+id = "SE2321000016"
+name = "Region Exempel"
+[api]
+listen = "127.0.0.1:0"
+[[source]]
+name = "journal"
+format = "delimited"
+path = ["logs/*.csv"]
+delimiter = ";"
+constants = { care_provider_id = "SE2321000016-VG" }
+[source.fields]
+event_id = "LoggId"
+occurred_at = "Tidpunkt"
+user_id = "Användare"
+user_name = "Namn"
+user_title = "Yrkesroll"
+care_unit_id = "Enhet"
+care_unit_name = "Enhetsnamn"
+activity = "Åtgärd"
+purpose = "Syfte"
+subject_id = "Personnummer"
+subject_name = "Patient"
+activity_level = "Del"
+"#;
+const HEADER: &str =
+    "LoggId;Tidpunkt;Användare;Namn;Yrkesroll;Enhet;Enhetsnamn;Åtgärd;Syfte;Personnummer;Patient;Del\n";
+/// Rows of one log file.
+const PIECE: u64 = 2_000_000;
+/// 1 November 2024 in UTC, in seconds; the logs hold 24 months from it.
+const FROM: i64 = 1_730_419_200;
+const MONTHS_24: i64 = 730 * 86_400;
+/// The columns of a record's page.
+const COLUMNS: &str = "occurred_at,event_id,activity,activity_level,purpose,user_id,user_name,user_title,care_unit_id,care_unit_name";
+
+const RECORD: &str = "first 100 rows of a record, ten columns";
+/// Questions over everything.
+const SUMS: [(&str, &str); 3] = [
+    (
+        "subjects of each user",
+        "SELECT count(*) AS a, CAST(sum(n) AS BIGINT) AS b FROM \
+         (SELECT user_id, count(DISTINCT subject_id) AS n FROM access_events GROUP BY user_id) AS x",
+    ),
+    (
+        "accesses by hour and action",
+        "SELECT count(*) AS a, CAST(sum(n * n % 1000003) AS BIGINT) AS b FROM \
+         (SELECT date_part('hour', occurred_at) AS h, action, count(*) AS n FROM access_events \
+         GROUP BY date_part('hour', occurred_at), action) AS x",
+    ),
+    (
+        "first time of each user in each unit",
+        "SELECT count(*) AS a, CAST(sum(s % 1000003) AS BIGINT) AS b FROM \
+         (SELECT user_id, care_unit_id, CAST(date_part('epoch', min(occurred_at)) AS BIGINT) AS s \
+         FROM access_events GROUP BY user_id, care_unit_id) AS x",
+    ),
+];
+
+fn main() {
+    let rows: u64 = setting("INSYN_RACE_ROWS", 1_000_000);
+    let asked: usize = setting("INSYN_RACE_ASKED", 1_000);
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = std::env::var_os("INSYN_RACE_FOLDER").map_or(temporary.path().to_owned(), PathBuf::from);
+    let world = World { rows, subjects: (rows / 50).max(100), users: (rows / 12_500).clamp(50, 8_000) };
+    prepare(&folder, &world);
+    let subjects: Vec<String> =
+        (0..asked as u64).map(|n| subject(mixed(n ^ 0xACE) % world.subjects)).collect();
+    fs::write(folder.join("asked.txt"), subjects.join("\n")).unwrap();
+
+    println!("{rows} accesses, {} persons, {} users, 24 months\n", world.subjects, world.users);
+    println!("| question | who | p50 ms | p95 ms | most ms | asked |\n|---|---|---|---|---|---|");
+    let mut answers = insyn(&folder, &subjects);
+    for peer in ["duckdb-time", "duckdb", "polars", "chdb"] {
+        for line in peer_says(&folder, peer) {
+            let [question, who, p50, p95, most, asked, answer] =
+                line.split('|').collect::<Vec<_>>().try_into().expect("seven parts");
+            println!("| {question} | {who} | {p50} | {p95} | {most} | {asked} |");
+            let answer: u64 = answer.parse().unwrap();
+            let known = *answers.entry(format!("{question} {asked}")).or_insert(answer);
+            assert_eq!(known, answer, "{who} answers {question} otherwise");
+        }
+    }
+}
+
+struct World {
+    rows: u64,
+    subjects: u64,
+    users: u64,
+}
+
+/// Logs are written and read piece by piece, as they would come; then the files are brought into order.
+fn prepare(folder: &Path, world: &World) {
+    let done = folder.join("prepared.txt");
+    let wanted = format!("{} {} {}", world.rows, world.subjects, world.users);
+    if fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
+        return;
+    }
+    fs::create_dir_all(folder.join("logs")).unwrap();
+    fs::write(folder.join("insyn.toml"), CONFIG).unwrap();
+    let (start, mut bytes, mut reading) = (Instant::now(), 0, 0.0);
+    for from in (0..world.rows).step_by(PIECE as usize) {
+        let log = folder.join(format!("logs/{from:012}.csv"));
+        write_log(&log, from, (from + PIECE).min(world.rows), world);
+        bytes += fs::metadata(&log).unwrap().len();
+        let read = Instant::now();
+        command(folder, &["ingest", "--once"]);
+        reading += read.elapsed().as_secs_f64();
+        fs::remove_file(&log).unwrap();
+        eprintln!("{} rows read, {:.0} s", (from + PIECE).min(world.rows), start.elapsed().as_secs_f64());
+    }
+    let ordering = Instant::now();
+    command(folder, &["compact"]);
+    println!(
+        "prepared: {:.1} GB of logs read in {reading:.0} s, {:.0} rows/s; files brought into order in {:.0} s",
+        bytes as f64 / 1e9,
+        world.rows as f64 / reading,
+        ordering.elapsed().as_secs_f64()
+    );
+    fs::write(done, wanted).unwrap();
+}
+
+fn write_log(path: &Path, from: u64, to: u64, world: &World) {
+    const TITLES: [&str; 5] =
+        ["Läkare", "Sjuksköterska", "Undersköterska", "Medicinsk sekreterare", "Psykolog"];
+    const PARTS: [&str; 6] = ["Journaltext", "Läkemedel", "Provsvar", "Bokning", "Remiss", "Diagnos"];
+    const ACTIVITIES: [&str; 10] =
+        ["Läsa", "Läsa", "Läsa", "Läsa", "Läsa", "Läsa", "Läsa", "Skriva", "Signera", "Utskrift"];
+    let mut log = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+    log.write_all(HEADER.as_bytes()).unwrap();
+    let mut line = String::new();
+    for n in from..to {
+        let (a, b) = (mixed(n), mixed(n ^ 0x5EED_0000_0000));
+        let user = a % world.users;
+        // People are seen at a few units, and users work at one.
+        let (who, unit) = (b % world.subjects, user % 400);
+        let at = FROM + (n as i128 * i128::from(MONTHS_24) / i128::from(world.rows)) as i64;
+        let time = chrono::DateTime::from_timestamp(at, 0).unwrap().format("%Y-%m-%dT%H:%M:%SZ");
+        line.clear();
+        let _ = writeln!(
+            line,
+            "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x};{time};SE2321000016-{user:05};Namn {user};{};SE2321000016-E{unit:03};Enhet {unit};{};Vård och behandling;{};Patient {who};{}",
+            a >> 32,
+            a >> 16 & 0xFFFF,
+            a & 0xFFF,
+            b >> 48 & 0xFFF,
+            b & 0xFFFF_FFFF_FFFF,
+            TITLES[(user % 5) as usize],
+            ACTIVITIES[(a >> 40) as usize % 10],
+            subject(who),
+            PARTS[(b >> 40) as usize % 6],
+        );
+        log.write_all(line.as_bytes()).unwrap();
+    }
+    log.flush().unwrap();
+}
+
+/// The n-th personal number, with its check digit.
+fn subject(n: u64) -> String {
+    let (year, n) = (1930 + n % 90, n / 90);
+    let (month, n) = (1 + n % 12, n / 12);
+    let (day, number) = (1 + n % 28, n / 28 % 1000);
+    let digits = format!("{year}{month:02}{day:02}{number:03}");
+    let sum: u32 = digits[2..]
+        .bytes()
+        .enumerate()
+        .map(|(at, digit)| u32::from(digit - b'0') * if at % 2 == 0 { 2 } else { 1 })
+        .map(|product| product / 10 + product % 10)
+        .sum();
+    format!("{digits}{}", (10 - sum % 10) % 10)
+}
+
+/// SplitMix64.
+fn mixed(n: u64) -> u64 {
+    let mut x = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// Asks for each record by its first rows, then for whole rows, and for sums by command; gives the answers.
+fn insyn(folder: &Path, subjects: &[String]) -> BTreeMap<String, u64> {
+    let name = format!("race-{}", std::process::id());
+    let token =
+        command(folder, &["token", "create", "--name", &name, "--role", "service", "--allow", "trace"]);
+    let mut serving = Serving::start(folder);
+    let mut client = Client::connect(&serving.address, token.trim());
+    let ask = |client: &mut Client, subject: &str, columns: &str| {
+        client.get(&format!("/api/v1/subjects/{subject}/accesses?limit=100&reason=race{columns}"))
+    };
+    let ten = format!("&columns={COLUMNS}");
+    subjects.iter().take(subjects.len() / 10).for_each(|subject| drop(ask(&mut client, subject, &ten)));
+    let mut answers = BTreeMap::new();
+    for (question, columns) in [(RECORD, ten.as_str()), ("the same, all columns but the record", "")] {
+        let (mut times, mut rows) = (Vec::new(), 0);
+        for subject in subjects {
+            let start = Instant::now();
+            let answer = ask(&mut client, subject, columns);
+            times.push(start.elapsed().as_secs_f64() * 1000.0);
+            rows += answer.matches("\"occurred_at\"").count() as u64;
+            answers.insert(format!("{question} {}", times.len()), rows);
+        }
+        times.sort_by(f64::total_cmp);
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+        println!(
+            "| {question} | Insyn over HTTP, each look written down | {:.1} | {:.1} | {:.1} | {} |",
+            at(0.5),
+            at(0.95),
+            at(1.0),
+            times.len()
+        );
+    }
+    println!("| | Insyn resident: {} MiB | | | | |", high_water(serving.child.id()));
+    serving.stop();
+    for (question, query) in SUMS {
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            let start = Instant::now();
+            let said = command(folder, &["sql", query, "--format", "json", "--reason", "race"]);
+            times.push(start.elapsed().as_secs_f64() * 1000.0);
+            let row: Vec<BTreeMap<String, u64>> = serde_json::from_str(&said).unwrap();
+            *answers.entry(format!("{question} 3")).or_default() += row[0].values().sum::<u64>();
+        }
+        times.sort_by(f64::total_cmp);
+        println!(
+            "| {question} | Insyn, `insyn sql` from start to end | {:.1} | {:.1} | {:.1} | 3 |",
+            times[1], times[2], times[2]
+        );
+    }
+    answers
+}
+
+fn peer_says(folder: &Path, peer: &str) -> Vec<String> {
+    let script =
+        Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("run by cargo")).join("race_peers.py");
+    let output = Command::new("python3").arg(script).arg(folder).arg(peer).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        eprintln!(
+            "{peer}: left out: {}",
+            String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default()
+        );
+    }
+    said.lines().map(str::to_owned).collect()
+}
+
+/// One connection that is kept.
+struct Client {
+    stream: TcpStream,
+    answers: BufReader<TcpStream>,
+    token: String,
+}
+
+impl Client {
+    fn connect(address: &str, token: &str) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { answers: BufReader::new(stream.try_clone().unwrap()), stream, token: token.to_owned() }
+    }
+
+    fn get(&mut self, path: &str) -> String {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: insyn\r\nAuthorization: Bearer {}\r\nAccept: application/json\r\n\r\n",
+            self.token
+        );
+        self.stream.write_all(request.as_bytes()).unwrap();
+        let (mut line, mut length, mut chunked) = (String::new(), 0, false);
+        self.answers.read_line(&mut line).unwrap();
+        let is_ok = line.contains(" 200 ");
+        loop {
+            line.clear();
+            self.answers.read_line(&mut line).unwrap();
+            let header = line.trim_end().to_ascii_lowercase();
+            if header.is_empty() {
+                break;
+            }
+            if let Some(bytes) = header.strip_prefix("content-length:") {
+                length = bytes.trim().parse().unwrap();
+            }
+            chunked |= header == "transfer-encoding: chunked";
+        }
+        let mut body = Vec::new();
+        if chunked {
+            loop {
+                line.clear();
+                self.answers.read_line(&mut line).unwrap();
+                let size = usize::from_str_radix(line.trim(), 16).unwrap();
+                let mut chunk = vec![0; size + 2];
+                self.answers.read_exact(&mut chunk).unwrap();
+                if size == 0 {
+                    break;
+                }
+                body.extend_from_slice(&chunk[..size]);
+            }
+        } else {
+            body.resize(length, 0);
+            self.answers.read_exact(&mut body).unwrap();
+        }
+        let text = String::from_utf8(body).unwrap();
+        assert!(is_ok, "{path}: {text}");
+        text
+    }
+}

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The number that the environment sets, or another.
@@ -66,13 +67,18 @@ pub fn high_water(pid: u32) -> u64 {
 /// # Panics
 /// When it was not built, or is no release binary: the failpoints of the tests must not be in it.
 pub fn insyn() -> PathBuf {
-    let own = std::env::current_exe().unwrap_or_default();
-    let binary = own.ancestors().nth(2).unwrap_or(Path::new(".")).join("insyn");
-    assert!(binary.exists(), "build it first: cargo build --release");
-    let bytes = std::fs::read(&binary).unwrap_or_default();
-    let failpoint = b"INSYN_CRASH_AT";
-    assert!(!bytes.windows(failpoint.len()).any(|part| part == failpoint), "failpoints are compiled in");
-    binary
+    // It is large: looking through it takes a second.
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    let checked = || {
+        let own = std::env::current_exe().unwrap_or_default();
+        let binary = own.ancestors().nth(2).unwrap_or(Path::new(".")).join("insyn");
+        assert!(binary.exists(), "build it first: cargo build --release");
+        let bytes = std::fs::read(&binary).unwrap_or_default();
+        let failpoint = b"INSYN_CRASH_AT";
+        assert!(!bytes.windows(failpoint.len()).any(|part| part == failpoint), "failpoints are compiled in");
+        binary
+    };
+    BINARY.get_or_init(checked).clone()
 }
 
 /// Several runs of one thing.

@@ -107,8 +107,12 @@ elif peer == "chdb":
 
     database = chs.Session()
     database.query("SET max_threads = 2")
-    listed = "{" + ",".join(files) + "}" if len(files) > 1 else files[0]
-    table = f"(SELECT * FROM file('{listed}', Parquet) WHERE source <> 'insyn') AS t"
+    folders = {}
+    for file in files:
+        folders.setdefault(os.path.dirname(file), []).append(os.path.basename(file))
+    listed = lambda names: names[0] if len(names) == 1 else "{" + ",".join(names) + "}"
+    parts = [f"SELECT * FROM file('{where}/{listed(found)}', Parquet)" for where, found in folders.items()]
+    table = f"(SELECT * FROM ({' UNION ALL '.join(parts)}) WHERE source <> 'insyn') AS t"
 
     def ask(text):
         rows = database.query(text, "TabSeparated").bytes().decode().strip().split("\n")

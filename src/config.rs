@@ -57,6 +57,37 @@ pub struct RulesSection {
     pub dir: Option<PathBuf>,
     #[serde(default = "default_every_minutes")]
     pub every_minutes: u32,
+    pub intrusive: Option<IntrusiveDecision>,
+}
+
+/// `[rules.intrusive]`: who has decided that `serve` may run the rules that rest on address, kin, name, schedule or volume.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntrusiveDecision {
+    /// Who decided: a name or an office.
+    pub decided_by: String,
+    /// When, as `2026-11-21`.
+    pub decided_on: String,
+    /// The impact assessment that it rests on: its number, or where it is.
+    pub assessment: String,
+}
+
+impl IntrusiveDecision {
+    /// What is wrong with it: key, what was found, what was expected.
+    fn fault(&self) -> Option<(&'static str, String)> {
+        let empty = |text: &str| text.trim().is_empty();
+        if empty(&self.decided_by) {
+            return Some(("decided_by", "found nothing, expected who decided".into()));
+        }
+        if chrono::NaiveDate::parse_from_str(&self.decided_on, "%Y-%m-%d").is_err() {
+            return Some((
+                "decided_on",
+                format!("found \"{}\", expected a date as 2026-11-21", self.decided_on),
+            ));
+        }
+        empty(&self.assessment)
+            .then(|| ("assessment", "found nothing, expected the impact assessment's number or place".into()))
+    }
 }
 
 /// `[commands]`: what commands may show.
@@ -134,6 +165,12 @@ impl Config {
         let received = base.join(&spool.dir);
         let syslog: SyslogConfig = document.or_default(&table, "syslog", "")?;
         let sources = document.sources(&table)?;
+        let rules: RulesSection = document.or_default(&table, "rules", "")?;
+        if let (Some((key, what)), Some(section)) =
+            (rules.intrusive.as_ref().and_then(IntrusiveDecision::fault), table.get("rules"))
+        {
+            return Err(document.key(section.span(), &format!("rules.intrusive.{key}"), what));
+        }
         Ok(Config {
             organisation: document.required(&table, "organisation")?,
             lake: document.or_default(&table, "lake", "url = \"./lake\"")?,
@@ -141,7 +178,7 @@ impl Config {
             context: document.or_default(&table, "context", "dir = \"context\"")?,
             spool,
             api,
-            rules: document.or_default(&table, "rules", "")?,
+            rules,
             commands: document.or_default(&table, "commands", "")?,
             syslog: syslog.below(&base),
             sources: sources.into_iter().map(|source| source.receiving_in(&received)).collect(),

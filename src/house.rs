@@ -73,6 +73,16 @@ impl House {
         pack(self.config.rules.dir.as_deref().map(|dir| self.config.path(dir)).as_deref())
     }
 
+    /// The rules as they run on schedule: those that rest on address, kin, name, schedule or volume only when somebody
+    /// has decided it.
+    pub fn scheduled_pack(&self) -> anyhow::Result<Pack> {
+        let pack = self.pack()?;
+        Ok(match self.config.rules.intrusive {
+            Some(_) => pack,
+            None => pack.without_intrusive(UNDECIDED),
+        })
+    }
+
     pub fn own_log(&self) -> anyhow::Result<OwnLog> {
         OwnLog::open(&self.config.path(&self.config.spool.dir)).context("the spool cannot be opened")
     }
@@ -119,6 +129,9 @@ pub struct CommandLook {
     pub subjects: Vec<String>,
     pub rows: u64,
 }
+
+const UNDECIDED: &str = "it rests on address, kin, name, schedule or volume, and [rules.intrusive] does not say who has decided \
+    that it runs on schedule";
 
 /// Our pack, and the organisation's own beside it.
 pub fn pack(own: Option<&Path>) -> anyhow::Result<Pack> {

@@ -32,6 +32,12 @@ dir = "context"
 [spool]
 dir = "spool"
 
+# Rules that rest on address, kin, name, schedule or volume run on schedule only when somebody has decided it.
+[rules.intrusive]
+decided_by = "Hälso- och sjukvårdsnämnden"
+decided_on = "2026-01-15"
+assessment = "Konsekvensbedömning 2026-3"
+
 # Where pages and the API are served.
 [api]
 listen = "{listen}"

@@ -221,16 +221,14 @@ pub async fn trace(session: &Session, query: &Query) -> Result<Trace, EngineErro
     let asked = Asked::of(session, query).await?;
     let wanted = columns.len();
     let shown = shown(session, &columns)?;
-    let rows = async { session.collect(plan(session, &asked.filter, shown, query.limit).await?).await };
-    // Without a limit the rows are all there is; with one, the summary needs a look of its own, at a few columns.
-    let (found, all) = match query.limit {
-        None => (rows.await?, None),
-        Some(_) => {
-            let narrow =
-                async { session.collect(plan(session, &asked.filter, Vec::new(), None).await?).await };
-            let (found, all) = tokio::try_join!(rows, narrow)?;
-            (found, Some(all))
+    let found = session.collect(plan(session, &asked.filter, shown, query.limit).await?).await?;
+    let rows: usize = found.batches.iter().map(RecordBatch::num_rows).sum();
+    // Rows that the limit did not cut are all there is; else the summary needs a look of its own, at a few columns.
+    let all = match query.limit {
+        Some(limit) if rows >= limit => {
+            Some(session.collect(plan(session, &asked.filter, Vec::new(), None).await?).await?)
         }
+        _ => None,
     };
     let mut counters = asked.counters;
     counters += found.counters;

@@ -12,6 +12,8 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub struct Worker {
     name: &'static str,
+    /// How much others come before it: 0 to 19, as `nice` has it.
+    gives_way: i32,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
 
@@ -25,7 +27,12 @@ pub struct Gone(&'static str);
 impl Worker {
     /// A worker whose thread bears this name.
     pub const fn named(name: &'static str) -> Worker {
-        Worker { name, jobs: Mutex::new(None) }
+        Worker { name, gives_way: 0, jobs: Mutex::new(None) }
+    }
+
+    /// One whose work is not urgent: it gets a tenth of a processor that somebody else wants too.
+    pub const fn giving_way(name: &'static str) -> Worker {
+        Worker { name, gives_way: 10, jobs: Mutex::new(None) }
     }
 
     /// Does the work after all that was given before. Whoever stops waiting does not stop it.
@@ -47,7 +54,14 @@ impl Worker {
             return jobs.clone();
         }
         let (given, waiting) = mpsc::channel::<Job>();
+        let (name, gives_way) = (self.name, self.gives_way);
         let work = move || {
+            // On Linux, of this thread alone. Where it cannot be had the work is done all the same.
+            if gives_way > 0
+                && let Err(error) = rustix::process::setpriority_process(None, gives_way)
+            {
+                tracing::debug!("the thread {name} does not give way: {error}");
+            }
             for job in waiting {
                 // A fault in one job ends that job, not the thread.
                 let _ = catch_unwind(AssertUnwindSafe(job));

@@ -114,6 +114,7 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Read, Problem> {
         kind: raw.kind,
         window: raw.window,
         intrusive: raw.intrusive,
+        held_back: None,
         title,
         description,
         why,

@@ -9,14 +9,22 @@ use crate::rule::Rule;
 /// Our rule files, by name. A test holds that this list and the folder are the same.
 const BUILTIN: &[(&str, &str)] = &[
     ("rules/pack/after-employment.toml", include_str!("../pack/after-employment.toml")),
+    ("rules/pack/blocked-record.toml", include_str!("../pack/blocked-record.toml")),
     ("rules/pack/colleague.toml", include_str!("../pack/colleague.toml")),
+    ("rules/pack/consent-moments-before.toml", include_str!("../pack/consent-moments-before.toml")),
     ("rules/pack/deceased.toml", include_str!("../pack/deceased.toml")),
     ("rules/pack/emergency-without-note.toml", include_str!("../pack/emergency-without-note.toml")),
     ("rules/pack/export-lacks-row.toml", include_str!("../pack/export-lacks-row.toml")),
+    ("rules/pack/former-relation.toml", include_str!("../pack/former-relation.toml")),
+    ("rules/pack/manager-subordinate.toml", include_str!("../pack/manager-subordinate.toml")),
+    ("rules/pack/many-prints.toml", include_str!("../pack/many-prints.toml")),
     ("rules/pack/no-care-relation.toml", include_str!("../pack/no-care-relation.toml")),
+    ("rules/pack/outside-schedule.toml", include_str!("../pack/outside-schedule.toml")),
     ("rules/pack/own-record.toml", include_str!("../pack/own-record.toml")),
     ("rules/pack/protected-identity.toml", include_str!("../pack/protected-identity.toml")),
+    ("rules/pack/refused-attempts.toml", include_str!("../pack/refused-attempts.toml")),
     ("rules/pack/same-household.toml", include_str!("../pack/same-household.toml")),
+    ("rules/pack/watch-list.toml", include_str!("../pack/watch-list.toml")),
 ];
 
 /// A set of rules, in order of their ids. A file that cannot be read is a problem and stops none of the others.
@@ -120,6 +128,14 @@ impl Pack {
             .filter(|(rule, _)| keep(rule))
             .collect::<Vec<_>>();
         (self.rules, self.places) = both.into_iter().unzip();
+        self
+    }
+
+    /// The same pack, of which rules that rest on address, kin, name, schedule or volume are not judged, for this reason.
+    pub fn without_intrusive(mut self, why: &str) -> Pack {
+        for rule in self.rules.iter_mut().filter(|rule| rule.intrusive) {
+            rule.held_back = Some(why.to_owned());
+        }
         self
     }
 

@@ -34,6 +34,8 @@ pub struct Rule {
     pub window: WindowSize,
     /// Rests on address, kin, name, schedule or volume: a mark for those who decide which rules run.
     pub intrusive: bool,
+    /// Why it is not judged, though what it needs may be there.
+    pub held_back: Option<String>,
     /// What was seen, in a few words.
     pub title: Text,
     /// What it looks for.

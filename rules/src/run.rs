@@ -234,7 +234,10 @@ impl<'a> State<'a> {
         };
         let empty: Vec<&str> = rule.needs.iter().filter(|t| !has(t)).map(String::as_str).collect();
         let without: Vec<&str> = rule.needs_one_of.iter().filter(|t| !has(t)).map(String::as_str).collect();
-        if !empty.is_empty() {
+        if let Some(why) = &rule.held_back {
+            run.state = RuleState::NotEvaluated;
+            run.why = Some(why.clone());
+        } else if !empty.is_empty() {
             run.state = RuleState::NotEvaluated;
             run.why = Some(format!("the context table {} is empty or not loaded", empty.join(", ")));
         } else if !without.is_empty() && without.len() == rule.needs_one_of.len() {

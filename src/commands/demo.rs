@@ -190,7 +190,7 @@ async fn read(house: &House) -> anyhow::Result<()> {
 async fn judge(house: &House) -> anyhow::Result<()> {
     let clock = Instant::now();
     let db = house.db().await?;
-    let report = serve::judge_once(house, &house.pack()?, &db).await?;
+    let report = serve::judge_once(house, &house.scheduled_pack()?, &db).await?;
     step(
         "loaded the context and ran the rules:",
         &format!("{} findings ({})", report.findings.len(), seconds(clock.elapsed())),

@@ -74,7 +74,8 @@ pub async fn serve(
     });
     let pages = async { insyn_api::serve(app, api, stop.clone(), ready).await.map_err(anyhow::Error::from) };
     let follow = async { ingest.follow(stop.clone()).await.map_err(anyhow::Error::from) };
-    let judge = judge(&house, &pack, &db, stop.clone());
+    let scheduled = house.scheduled_pack()?;
+    let judge = judge(&house, &scheduled, &db, stop.clone());
     let syslog = async {
         let said = |listening: &Listening| {
             for (what, address) in [("TLS", listening.tls), ("TCP", listening.tcp), ("UDP", listening.udp)] {

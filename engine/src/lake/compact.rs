@@ -106,7 +106,7 @@ async fn forget(log: &TableLog, adds: &[Add]) {
 
 /// Puts the files that have the rows of the step's inputs; `adds` names them. One is written while another is put.
 async fn rewrite(log: &TableLog, step: &Step, most: u64, adds: &mut Vec<Add>) -> Result<(), LakeError> {
-    static MERGER: Worker = Worker::named("insyn-merge");
+    static MERGER: Worker = Worker::giving_way("insyn-merge");
     let (give, mut taken) = mpsc::channel(1);
     let runtime = tokio::runtime::Handle::current();
     let (store, written) = (log.store(), step.clone());

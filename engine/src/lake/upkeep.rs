@@ -21,7 +21,7 @@ pub(super) const ROOM: u64 = 1 << 30;
 /// A data file that no commit names is a crash's after this, µs.
 const LEFT_BEHIND: i64 = 24 * 3600 * 1_000_000;
 /// A merge is waited for so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How files of `access_events` lie.
 pub(super) const BOUNDS: runs::Bounds = runs::Bounds {
@@ -29,9 +29,9 @@ pub(super) const BOUNDS: runs::Bounds = runs::Bounds {
     left_alone: 64,
     gathered: 8,
     fresh: 16 << 20,
-    settled: 64 << 20,
-    beside: 16,
-    file: 32 << 20,
+    settled: 40 << 20,
+    beside: 10,
+    file: 24 << 20,
     runs: [512 << 20, 5 << 30, 50 << 30],
 };
 

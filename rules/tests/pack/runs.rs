@@ -10,8 +10,8 @@ use insyn_engine::context;
 use insyn_engine::lake::{Lake, SourceCommit};
 use insyn_engine::session::{Scope, Session};
 use insyn_rules::{
-    ContextState, Finding, FindingStore, Level, Limits, Pack, Recorded, RuleState, RunRecord, StoreError,
-    Window, evaluate,
+    ContextState, Finding, FindingStore, Level, Limits, Pack, ParamValue, Recorded, RuleState, RunRecord,
+    StoreError, Window, evaluate,
 };
 
 use crate::world::{self, Cell, DAY, World, ZONE, access, at, rows, source};
@@ -36,7 +36,11 @@ fn by_id(findings: Vec<Finding>) -> BTreeMap<String, Finding> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_data_give_the_same_findings_however_they_are_cut() {
-    let pack = Pack::builtin().unwrap();
+    let mut pack = Pack::builtin().unwrap();
+    // In a small world few do much in a day.
+    for rule in ["refused-attempts", "many-prints"] {
+        pack.set(rule, "least", ParamValue::Integer(2)).unwrap();
+    }
     for seed in [1, 2026] {
         let world = world::random(seed, 160);
         let source = world.source();
@@ -44,7 +48,7 @@ async fn the_same_data_give_the_same_findings_however_they_are_cut() {
         assert!(record.rules.iter().all(|r| r.state == RuleState::Evaluated), "{:#?}", record.rules);
         let whole = by_id(whole);
         let rules: BTreeSet<&str> = whole.values().map(|f| f.rule_id.as_str()).collect();
-        assert!(rules.len() >= 5, "the world shows too little: {rules:?}");
+        assert!(rules.len() >= 10, "the world shows too little: {rules:?}");
         // Other order of rows, and many slices.
         let mut shuffled = world.events.clone();
         shuffled.reverse();
@@ -226,7 +230,7 @@ async fn a_table_that_is_too_old_judges_nothing() {
 async fn an_empty_lake_is_not_zero_findings() {
     let (record, findings) = run(&Pack::builtin().unwrap(), &source(&[], &[]), Window::default()).await;
     assert!(findings.is_empty());
-    assert_eq!(record.rules.len(), 9);
+    assert_eq!(record.rules.len(), Pack::builtin().unwrap().rules().len());
     assert!(record.rules.iter().all(|r| r.state == RuleState::NotEvaluated && r.why.is_some()));
 }
 
@@ -565,7 +569,7 @@ async fn what_explains_nothing_settles_nothing() {
         Pack::of(vec![("no-care-relation.toml".into(), text)])
     };
     let mut other_parameters = no_care_relation();
-    let days = insyn_rules::ParamValue::Duration(insyn_rules::Duration::parse("15 days").unwrap());
+    let days = ParamValue::Duration(insyn_rules::Duration::parse("15 days").unwrap());
     other_parameters.set("no-care-relation", "before", days).unwrap();
     let explained = format!("{NOT_P1}P1,A,,visit,2020-01-01,\nP2,A,,visit,2020-01-01,\n");
     for (relations, pack) in [

@@ -180,6 +180,8 @@ pub fn random(seed: u64, accesses: usize) -> World {
             3 => event.action = Some("C".into()),
             // Two sources may give the same id to different things.
             4 => event.source = "portal".into(),
+            5 => event.activity = Some("Utskrift".into()),
+            6 | 7 => event.resource_care_unit_id = Some("A2".into()),
             _ => {}
         }
         events.push(event);
@@ -245,6 +247,7 @@ impl World {
             .map(|(unit, parent)| {
                 let mut row = vec![("care_unit_id", Cell::from(unit.as_str()))];
                 row.extend(text("parent_unit_id", parent));
+                row.push(("manager_user_id", Cell::from("U4")));
                 row
             })
             .collect();
@@ -269,7 +272,50 @@ impl World {
             vec![("subject_id", Cell::from("P3")), ("protected_identity", Cell::Flag(true))],
             vec![("subject_id", Cell::from("P4"))],
         ];
-        let kinship = vec![vec![("subject_id", Cell::from("P0")), ("related_id", Cell::from("P7"))]];
+        let kinship = vec![
+            vec![("subject_id", Cell::from("P0")), ("related_id", Cell::from("P7"))],
+            vec![
+                ("subject_id", Cell::from("P1")),
+                ("related_id", Cell::from("P6")),
+                ("valid_to", Cell::from(at("2026-10-15T00:00:00+02:00"))),
+            ],
+        ];
+        let watchlist = vec![vec![
+            ("subject_id", Cell::from("P6")),
+            ("valid_from", Cell::from(at("2026-10-18T00:00:00+02:00"))),
+            ("valid_to", Cell::from(at("2026-10-29T00:00:00+01:00"))),
+        ]];
+        let blocks = vec![vec![
+            ("subject_id", Cell::from("P5")),
+            ("care_unit_id", Cell::from("A2")),
+            ("lifted_at", Cell::from(at("2026-11-02T12:00:00+01:00"))),
+        ]];
+        // What each user registered is about whom they looked at last before it.
+        let consents: Vec<Vec<(&str, Cell)>> = events
+            .iter()
+            .filter(|event| event.seq % 16 == 0)
+            .map(|event| {
+                vec![
+                    ("subject_id", Cell::from(event.subject_id.as_deref().unwrap())),
+                    ("created_by", Cell::from(event.user_id.as_deref().unwrap())),
+                    ("created_at", Cell::from(event.occurred_at - 60_000_000)),
+                ]
+            })
+            .collect();
+        let morning = at("2026-10-12T07:00:00+02:00");
+        let schedule: Vec<Vec<(&str, Cell)>> = (0..28)
+            .flat_map(|day| ["A0", "A1", "A2"].map(|unit| (day, unit)))
+            .map(|(day, unit)| {
+                let starts = morning + day * DAY;
+                vec![
+                    ("user_id", Cell::from("U3")),
+                    ("care_unit_id", Cell::from(unit)),
+                    ("starts_at", Cell::from(starts)),
+                    ("ends_at", Cell::from(starts + DAY / 3)),
+                    ("kind", Cell::from(if day % 7 == 6 { "leave" } else { "shift" })),
+                ]
+            })
+            .collect();
         source(
             events,
             &[
@@ -280,6 +326,10 @@ impl World {
                 ("staff", rows("staff", &staff)),
                 ("subjects", rows("subjects", &subjects)),
                 ("kinship", rows("kinship", &kinship)),
+                ("watchlist", rows("watchlist", &watchlist)),
+                ("blocks", rows("blocks", &blocks)),
+                ("consents", rows("consents", &consents)),
+                ("schedule", rows("schedule", &schedule)),
             ],
         )
     }

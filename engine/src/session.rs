@@ -20,6 +20,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::TryStreamExt;
 
@@ -282,14 +283,15 @@ impl Session {
         })
     }
 
-    /// Runs a plan of Insyn's own, whose rows come one batch after the other.
+    /// Runs a plan of Insyn's own, whose rows come one batch after the other; and the plan, which counts what it costs.
     pub(crate) async fn stream(
         &self,
         plan: LogicalPlanBuilder,
-    ) -> Result<SendableRecordBatchStream, EngineError> {
+    ) -> Result<(SendableRecordBatchStream, Arc<dyn ExecutionPlan>), EngineError> {
         let state = self.context.state();
         let plan = state.create_physical_plan(&plan.build()?).await?;
-        Ok(datafusion::physical_plan::execute_stream(plan, state.task_ctx())?)
+        let rows = datafusion::physical_plan::execute_stream(Arc::clone(&plan), state.task_ctx())?;
+        Ok((rows, plan))
     }
 
     /// The start of a plan over one of the session's tables.

@@ -223,21 +223,18 @@ pub async fn trace(session: &Session, query: &Query) -> Result<Trace, EngineErro
     let shown = shown(session, &columns)?;
     let found = session.collect(plan(session, &asked.filter, shown, query.limit).await?).await?;
     let rows: usize = found.batches.iter().map(RecordBatch::num_rows).sum();
-    // Rows that the limit did not cut are all there is; else the summary needs a look of its own, at a few columns.
-    let all = match query.limit {
-        Some(limit) if rows >= limit => {
-            Some(session.collect(plan(session, &asked.filter, Vec::new(), None).await?).await?)
-        }
-        _ => None,
-    };
     let mut counters = asked.counters;
     counters += found.counters;
     let mut tally = Tally::new(asked.other_side, query.gap);
-    if let Some(all) = &all {
-        counters += all.counters;
-    }
-    for batch in &all.as_ref().unwrap_or(&found).batches {
-        tally.count(batch)?;
+    // Rows that the limit did not cut are all there is; else the summary needs a look of its own, at a few columns.
+    if query.limit.is_some_and(|limit| rows >= limit) {
+        let (mut all, plan) = session.stream(plan(session, &asked.filter, Vec::new(), None).await?).await?;
+        while let Some(batch) = all.try_next().await? {
+            tally.count(&batch)?;
+        }
+        counters += Counters::of(plan.as_ref());
+    } else {
+        found.batches.iter().try_for_each(|batch| tally.count(batch))?;
     }
     let subjects = subjects(&found.batches);
     let last = found.batches.last().map(last_place).transpose()?.flatten();
@@ -258,14 +255,14 @@ pub async fn stream(session: &Session, query: &Query) -> Result<Streamed, Engine
     let asked = Asked::of(session, query).await?;
     let mut tally = Tally::new(asked.other_side, query.gap);
     let mut subjects = BTreeSet::new();
-    let mut narrow = session.stream(plan(session, &asked.filter, Vec::new(), None).await?).await?;
+    let (mut narrow, _) = session.stream(plan(session, &asked.filter, Vec::new(), None).await?).await?;
     while let Some(batch) = narrow.try_next().await? {
         tally.count(&batch)?;
         collect_subjects(&batch, &mut subjects);
     }
     drop(narrow);
     let shown = shown(session, &columns)?;
-    let rows = session.stream(plan(session, &asked.filter, shown, None).await?).await?;
+    let (rows, _) = session.stream(plan(session, &asked.filter, shown, None).await?).await?;
     let wanted = columns.len();
     let kept: Vec<usize> = (0..wanted).collect();
     Ok(Streamed {

@@ -169,7 +169,7 @@ impl Desk {
             (Arc::clone(frame.schema().inner()), frame.collect_partitioned().await?);
         let count = parts.iter().flatten().map(RecordBatch::num_rows).sum();
         self.rows.insert(table.to_owned(), count);
-        if table == "care_relations" {
+        if table == "care_relations" || table == "consents" {
             (schema, parts) = self.with_people(schema, parts).await?;
         }
         if !keys.is_empty() {
@@ -186,7 +186,8 @@ impl Desk {
         self.put(table, schema, parts)
     }
 
-    /// Relations with the people behind the accounts that are written in them: who registered one, and whose it is.
+    /// Relations and consents with the people behind the accounts that are written in them: who registered one, and whose
+    /// it is.
     /// An account that several had at different times stays as written.
     async fn with_people(
         &self,
@@ -203,11 +204,11 @@ impl Desk {
             other => format!("w.{other}"),
         });
         let columns: Vec<String> = columns.collect();
-        let query = format!(
-            "select {} from written w left join behind c on c.account = upper(w.created_by) \
-             left join behind u on u.account = upper(w.user_id)",
-            columns.join(", ")
-        );
+        let joins = [("created_by", "c"), ("user_id", "u")]
+            .into_iter()
+            .filter(|(column, _)| schema.column_with_name(column).is_some())
+            .map(|(column, name)| format!(" left join behind {name} on {name}.account = upper(w.{column})"));
+        let query = format!("select {} from written w{}", columns.join(", "), joins.collect::<String>());
         let frame = self.ctx.sql(&query).await?;
         let resolved = (Arc::clone(frame.schema().inner()), frame.collect_partitioned().await?);
         self.ctx.deregister_table("written")?;

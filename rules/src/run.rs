@@ -342,7 +342,9 @@ async fn judge(
     found.retain(|hit| (slice.0..slice.1).contains(&hit.at));
     found.iter().for_each(|hit| waiting.name(hit));
     let too_old = rule.max_age_days.map(|days| i64::from(days) * 86_400_000_000);
-    let oldest = rule.needs.iter().filter_map(|t| context.loaded_at.get(t).map(|at| (*at, t))).min();
+    let there = rule.needs_one_of.iter().filter(|table| desk.rows(table).unwrap_or(0) > 0);
+    let needed = rule.needs.iter().chain(there);
+    let oldest = needed.filter_map(|t| context.loaded_at.get(t).map(|at| (*at, t))).min();
     if let (Some(age), Some((loaded, table))) = (too_old, oldest) {
         let why =
             format!("the context table {table} was loaded more than {} days before", age / 86_400_000_000);

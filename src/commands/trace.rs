@@ -1,5 +1,6 @@
 //! `insyn trace`: who did what. The look itself is written down before the answer leaves.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -27,12 +28,17 @@ pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
         ..Query::new(of)
     };
     let session = house.session(true).await?;
-    let look = |subjects: &[String], rows| CommandLook {
-        activity: query.of.name(),
-        reason: options.reason.clone(),
-        query: Some(asked.clone()),
-        subjects: subjects.to_vec(),
-        rows,
+    let look = |subjects: &[String], rows| {
+        // Also an empty answer says something about the person: that nobody looked.
+        let asked_for = query.of.subjects().into_iter().map(|id| normalise(id, None, now()).id);
+        let subjects: BTreeSet<String> = subjects.iter().cloned().chain(asked_for).collect();
+        CommandLook {
+            activity: query.of.name(),
+            reason: options.reason.clone(),
+            query: Some(asked.clone()),
+            subjects: subjects.into_iter().collect(),
+            rows,
+        }
     };
     let (summary, joined) = match query.limit {
         Some(_) => {
@@ -52,6 +58,10 @@ pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn now() -> i64 {
+    Utc::now().timestamp_micros()
+}
+
 fn say(of: &Of, summary: &Summary, joined: &[Joined]) {
     eprintln!("{} rows in {} visits, {} persons", summary.rows, summary.visits, summary.persons);
     match summary.repeats {
@@ -62,7 +72,7 @@ fn say(of: &Of, summary: &Summary, joined: &[Joined]) {
         None => eprintln!("too many rows to tell which repeat an event's id"),
     }
     for id in of.subjects().into_iter().filter(|_| summary.rows == 0) {
-        if normalise(id, None, Utc::now().timestamp_micros()).kind == PersonalNumberKind::Other {
+        if normalise(id, None, now()).kind == PersonalNumberKind::Other {
             eprintln!("note: a number that was asked for is no personal number: a digit may be wrong");
         }
     }

@@ -368,6 +368,9 @@ pub(crate) fn seen<'a>(of: &Of, ask: &Ask, stated: Option<&'a Stated>, shown: &[
     let mut subjects = rows::subjects(shown);
     // Also an empty answer says something about the person: that nobody looked.
     subjects.extend(of.subjects().into_iter().map(str::to_owned));
+    let filtered =
+        ask.filters.iter().filter(|(name, _)| ["subject_id", "subject_key"].contains(&name.as_str()));
+    subjects.extend(filtered.map(|(_, id)| id.clone()));
     let period = [("from", ask.from), ("to", ask.to)]
         .into_iter()
         .filter_map(|(name, at)| at.map(|at| format!("{name} {}", rfc3339(at))));

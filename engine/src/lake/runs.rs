@@ -187,11 +187,10 @@ const COVERED: usize = 8;
 
 pub(super) fn span(file: &LakeFile) -> Span {
     let (subject, times) = (&file.subject_id, &file.occurred_at);
-    // Where all rows are of one, their times bound the file as well.
-    let is_one = subject.min.is_some() && subject.min == subject.max && subject.nulls == Some(0);
+    // Rows without a subject have files of their own in a run: their times bound those as well.
     let is_nobody = subject.nulls == Some(file.rows);
-    let first = times.min.filter(|_| is_one || is_nobody).unwrap_or(i64::MIN);
-    let last = times.max.filter(|_| is_one || is_nobody).unwrap_or(i64::MAX);
+    let first = times.min.filter(|_| is_nobody).unwrap_or(i64::MIN);
+    let last = times.max.filter(|_| is_nobody).unwrap_or(i64::MAX);
     let from = match &subject.min {
         None if is_nobody => Key::Nobody(first),
         min => Key::Subject(min.clone().unwrap_or_default(), first),

@@ -17,11 +17,16 @@ use super::{Inner, Lake};
 /// A file that was replaced is removed after this: whoever began to read it before has ended by then.
 const GRACE: Duration = Duration::from_secs(600);
 /// So many bytes replaced files may take in any case; beyond, as many as live ones.
-pub(super) const ROOM: u64 = 1 << 30;
+pub(super) const ROOM: u64 = 4 << 30;
 /// A data file that no commit names is a crash's after this, µs.
 const LEFT_BEHIND: i64 = 24 * 3600 * 1_000_000;
 /// A merge is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What was replaced while files were listed may not be among them.
+const LISTED_SOON: Duration = Duration::from_secs(60);
+/// Whoever waits for it looks so often whether it is free.
+const LOOKED_FOR: Duration = Duration::from_millis(50);
 
 /// How files of `access_events` lie.
 pub(super) const BOUNDS: runs::Bounds = runs::Bounds {
@@ -86,9 +91,8 @@ impl Lake {
     /// # Errors
     /// [`LakeError::Locked`] when another process merges; when files cannot be read or written.
     pub async fn compact(&self) -> Result<Option<Merged>, LakeError> {
-        let _lease = self.inner.maintenance()?;
         loop {
-            match self.inner.merge(Zeal::All).await? {
+            match self.inner.step(Zeal::All).await? {
                 Next::Did(merged) => return Ok(Some(merged)),
                 Next::Nothing => return Ok(None),
                 Next::Room => {
@@ -109,33 +113,36 @@ impl Lake {
         self.inner.sweep(GRACE).await
     }
 
-    /// Starts a merge beside the commits, one at a time.
+    /// Starts merging beside the commits, one step at a time.
     pub(super) async fn merge_when_due(&self) -> Result<(), LakeError> {
         let inner = &self.inner;
-        let is_due = runs::next(
-            &inner.events().held().await?.files,
-            &this_year(),
-            &inner.upkeep.bounds,
-            Zeal::WhenDue,
-        );
-        if is_due.is_none() || inner.upkeep.merging.swap(true, Ordering::SeqCst) {
+        if inner.upkeep.merging.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let files = Arc::clone(&inner.events().held().await?.files);
+        let is_due = runs::next(&files, &this_year(), &inner.upkeep.bounds, Zeal::WhenDue).is_some();
+        if !is_due || inner.upkeep.merging.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
         let inner = Arc::clone(inner);
         tokio::spawn(async move {
-            match inner.maintenance() {
-                Ok(_lease) => {
-                    let merged = async {
-                        while let Next::Did(_) = inner.merge(Zeal::WhenDue).await? {}
-                        inner.sweep(GRACE).await
-                    };
-                    if let Err(error) = merged.await {
-                        tracing::warn!(%error, "files are not merged this time");
-                    }
+            let merged = async {
+                while let Next::Did(_) = inner.step(Zeal::WhenDue).await? {
+                    // Whoever waits for the lease looks for it every so often.
+                    tokio::time::sleep(2 * LOOKED_FOR).await;
                 }
-                Err(error) => tracing::debug!(%error, "another process merges"),
+                inner.sweep(GRACE).await
+            };
+            match merged.await {
+                Ok(_) => {}
+                Err(LakeError::Locked { .. }) => tracing::debug!("another process merges"),
+                Err(error) => tracing::warn!(%error, "files are not merged this time"),
             }
             inner.upkeep.merging.store(false, Ordering::SeqCst);
+            tokio::time::sleep(GRACE + LOOKED_FOR).await;
+            if let Err(error) = inner.sweep(GRACE).await {
+                tracing::warn!(%error, "replaced files stay until the next merge");
+            }
         });
         Ok(())
     }
@@ -146,7 +153,7 @@ impl Lake {
         loop {
             match self.inner.maintenance() {
                 Err(LakeError::Locked { .. }) if Instant::now() < patience => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(LOOKED_FOR).await;
                 }
                 other => return other,
             }
@@ -155,6 +162,12 @@ impl Lake {
 }
 
 impl Inner {
+    /// Does the next step under a lease of its own: others who need it come in between.
+    pub(super) async fn step(&self, zeal: Zeal) -> Result<Next, LakeError> {
+        let _lease = self.maintenance()?;
+        self.merge(zeal).await
+    }
+
     /// Does the next step of the plan, while files that were replaced and what the step replaces take no more room than
     /// what is live.
     pub(super) async fn merge(&self, zeal: Zeal) -> Result<Next, LakeError> {
@@ -198,8 +211,10 @@ impl Inner {
         let live: HashSet<&str> = state.files.iter().map(|file| file.path.as_str()).collect();
         let now = chrono::Utc::now().timestamp_micros();
         let mut gone = Vec::new();
+        let mut listed = HashSet::new();
         for (path, modified) in log.data_files().await? {
             let whole = format!("{}/{path}", log.table.name());
+            listed.insert(whole.clone());
             if live.contains(whole.as_str()) {
                 continue;
             }
@@ -214,6 +229,11 @@ impl Inner {
                 gone.push(path);
             }
         }
+        // What somebody else has removed takes no room any more.
+        let of_table = format!("{}/", log.table.name());
+        self.upkeep.unnamed().retain(|path, file| {
+            !path.starts_with(&of_table) || listed.contains(path) || file.since.elapsed() < LISTED_SOON
+        });
         for path in &gone {
             log.forget_file(path).await;
         }

@@ -1,14 +1,15 @@
 //! From a question to a filter: which names and numbers are meant, and how the lake is told so that it can leave
 //! out whole files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use chrono::Utc;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, col, lit};
 use datafusion::scalar::ScalarValue;
+use futures::TryStreamExt;
 
 use super::summary::OtherSide;
 use super::{Joined, Of, Place, Query, actor, column};
@@ -192,9 +193,14 @@ async fn visit(
     let found = session.collect(scan).await?;
     let mut counters = found.counters;
     let mut filter = lit(false);
-    let mut looked = looks(&found.batches);
-    looked.sort_unstable();
-    looked.dedup_by(|a, b| (&a.0, &a.1) == (&b.0, &b.1));
+    let mut looked: BTreeMap<(Option<String>, Option<String>), BTreeSet<i64>> = BTreeMap::new();
+    for batch in &found.batches {
+        let text = |column: usize| batch.column(column).as_string::<i32>().iter();
+        let times = batch.column(2).as_primitive::<TimestampMicrosecondType>().values();
+        for ((actor, subject), at) in text(0).zip(text(1)).zip(times) {
+            looked.entry((actor.map(str::to_owned), subject.map(str::to_owned))).or_default().insert(*at);
+        }
+    }
     if looked.len() > MOST_VISITS {
         let found = format!("an event about {} persons", looked.len());
         return Err(EngineError::Question {
@@ -203,24 +209,29 @@ async fn visit(
             expected: "an event about 100 at most",
         });
     }
-    for (actor_id, subject_id, at) in looked {
-        let mut same = match &subject_id {
+    for ((actor_id, subject_id), looks) in looked {
+        let subject = match &subject_id {
             Some(subject) => one_of("subject_id", &session.resolver().numbers_of(subject)),
             None => col("subject_id").is_null(),
         };
-        same = match &actor_id {
-            Some(id) => same.and(actor(session)?.eq(lit(id.as_str()))),
-            None => same.and(actor(session)?.is_null()),
+        let same = match &actor_id {
+            Some(id) => subject.and(actor(session)?.eq(lit(id.as_str()))),
+            None => subject.and(actor(session)?.is_null()),
         };
-        let scan = rows(session, query).await?;
-        let scan = scan.filter(same.clone())?.project(who()?)?;
-        let all = session.collect(scan).await?;
-        counters += all.counters;
-        let mut times: Vec<i64> = looks(&all.batches).into_iter().map(|(_, _, at)| at).collect();
+        let scan = rows(session, query).await?.filter(same.clone())?.project([col("occurred_at")])?;
+        let (mut all, plan) = session.stream(scan).await?;
+        let mut times = Vec::new();
+        while let Some(batch) = all.try_next().await? {
+            times.extend_from_slice(batch.column(0).as_primitive::<TimestampMicrosecondType>().values());
+        }
+        counters += Counters::of(plan.as_ref());
         times.sort_unstable();
-        let (first, last) = around(&times, at, query.gap);
-        let near = col("occurred_at").gt_eq(instant(first)).and(col("occurred_at").lt_eq(instant(last)));
-        filter = filter.or(same.and(near));
+        let visits: BTreeSet<(i64, i64)> =
+            looks.into_iter().map(|at| around(&times, at, query.gap)).collect();
+        for (first, last) in visits {
+            let near = col("occurred_at").gt_eq(instant(first)).and(col("occurred_at").lt_eq(instant(last)));
+            filter = filter.or(same.clone().and(near));
+        }
     }
     Ok(Asked { counters, ..Asked::by(filter) })
 }
@@ -232,22 +243,6 @@ fn around(times: &[i64], at: i64, gap: i64) -> (i64, i64) {
     let first =
         times[..here].iter().rev().fold(at, |first, time| if first - time < gap { *time } else { first });
     (first, last)
-}
-
-type Look = (Option<String>, Option<String>, i64);
-
-/// Actor, subject and time of each row.
-fn looks(batches: &[RecordBatch]) -> Vec<Look> {
-    let mut looks = Vec::new();
-    for batch in batches {
-        let text = |column: usize| batch.column(column).as_string::<i32>().iter();
-        let times = batch.column(2).as_primitive::<TimestampMicrosecondType>().values();
-        let rows = text(0).zip(text(1)).zip(times);
-        looks.extend(
-            rows.map(|((actor, subject), at)| (actor.map(str::to_owned), subject.map(str::to_owned), *at)),
-        );
-    }
-    looks
 }
 
 fn of_source(filter: Expr, source: Option<&str>) -> Expr {

@@ -51,6 +51,8 @@ pub(super) struct Tally {
     summary: Summary,
     /// When a user was last in a record.
     last_seen: HashMap<InRecord, i64>,
+    /// Beyond so many of them, those whose visits have ended are forgotten.
+    most_seen: usize,
     persons: HashSet<Arc<str>>,
     /// Where an id of a source was first found: a hash of both, and one of file and offset.
     records: HashMap<u64, u64>,
@@ -64,6 +66,7 @@ impl Tally {
             gap,
             summary: Summary { repeats: Some(0), ..Summary::default() },
             last_seen: HashMap::new(),
+            most_seen: MOST_SEEN,
             persons: HashSet::new(),
             records: HashMap::new(),
             hasher: RandomState::new(),
@@ -92,8 +95,9 @@ impl Tally {
             let record = self.hasher.hash_one((value(files, row), offsets.value(row)));
             let event = self.hasher.hash_one((value(sources, row), value(events, row)));
             self.repeat(event, record);
-            if self.last_seen.len() > MOST_SEEN {
+            if self.last_seen.len() > self.most_seen {
                 self.last_seen.retain(|_, seen| at - *seen < self.gap);
+                self.most_seen = MOST_SEEN.max(2 * self.last_seen.len());
             }
             let before = self.last_seen.insert((actor.map(Arc::from), key.map(Arc::from)), at);
             self.summary.visits += u64::from(before.is_none_or(|before| at - before >= self.gap));

@@ -18,7 +18,7 @@ pub use reading::{Piece, Source, cut_all};
 pub type Body = fn(&[u8]);
 
 /// Every target.
-pub const TARGETS: [(&str, Body); 14] = [
+pub const TARGETS: [(&str, Body); 15] = [
     ("fhir", bodies::fhir),
     ("rivta", bodies::rivta),
     ("dicom", bodies::dicom),
@@ -27,6 +27,7 @@ pub const TARGETS: [(&str, Body); 14] = [
     ("json", bodies::json),
     ("bundle", messages::bundle),
     ("soap", messages::soap),
+    ("workbook", messages::workbook),
     ("spool", bodies::spool),
     ("octets", bodies::octets),
     ("encoding", bodies::encoding),

@@ -1,9 +1,11 @@
 //! Messages that hold records: every record is where it was, and none is left out.
 
+use std::io::Cursor;
 use std::sync::LazyLock;
 
 use insyn_formats::message::bundle::{Body, Entry, MOST_ENTRIES, Other, read};
 use insyn_formats::message::soap::posts;
+use insyn_formats::workbook::{RowStyle, write};
 use serde_json::Value;
 
 use insyn_formats::Format;
@@ -62,6 +64,56 @@ pub fn soap(body: &[u8]) {
     let expected =
         expected.filter(|posts| !posts.is_empty() && posts.iter().all(|post| parse(&received, post).is_ok()));
     assert_eq!(found.ok(), expected);
+}
+
+/// A workbook's text is the same in whatever way it is written out, and every row has as many fields as the first, or
+/// more. What it holds of memory is in proportion to what it unpacks to, which a target's bound on memory watches.
+pub fn workbook(bytes: &[u8]) {
+    let text_of = |style| {
+        let mut text = Vec::new();
+        let outcome = write(Cursor::new(bytes), style, |part| {
+            text.extend(part);
+            true
+        });
+        outcome.ok().map(|()| String::from_utf8(text).expect("text"))
+    };
+    let other = RowStyle { delimiter: b'\t', quote: b'\'' };
+    let (text, again) = (text_of(RowStyle::default()), text_of(other));
+    let rows = text.as_deref().map(|text| fields(text, RowStyle::default()));
+    assert_eq!(rows, again.as_deref().map(|text| fields(text, other)));
+    let rows = rows.unwrap_or_default();
+    let width = rows.first().map_or(0, Vec::len);
+    assert!(rows.iter().all(|row| row.len() >= width), "{rows:?}");
+    // Whoever stops reading is not read to.
+    let mut given = 0;
+    let _ = write(Cursor::new(bytes), RowStyle::default(), |_| {
+        given += 1;
+        false
+    });
+    assert!(given <= 1);
+}
+
+/// The fields of each row, by the rules of RFC 4180.
+fn fields(text: &str, style: RowStyle) -> Vec<Vec<String>> {
+    let (delimiter, quote) = (char::from(style.delimiter), char::from(style.quote));
+    let mut rows = vec![vec![String::new()]];
+    let mut quoted = false;
+    let mut signs = text.strip_prefix('\u{FEFF}').expect("a byte order mark").chars().peekable();
+    while let Some(sign) = signs.next() {
+        let row = rows.last_mut().expect("a row");
+        match sign {
+            sign if sign == quote && quoted && signs.peek() == Some(&quote) => {
+                signs.next();
+                row.last_mut().expect("a field").push(quote);
+            }
+            sign if sign == quote => quoted = !quoted,
+            sign if sign == delimiter && !quoted => row.push(String::new()),
+            '\n' if !quoted => rows.push(vec![String::new()]),
+            sign => row.last_mut().expect("a field").push(sign),
+        }
+    }
+    assert_eq!(rows.pop(), Some(vec![String::new()]), "every row ends");
+    rows
 }
 
 /// # Panics

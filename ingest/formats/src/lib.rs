@@ -28,6 +28,7 @@ mod opening;
 pub mod read;
 pub mod shape;
 mod time;
+pub mod workbook;
 
 pub use config::{FieldRule, FormatConfig, FormatName, Scalar};
 pub use error::{Fault, FormatError};

@@ -34,6 +34,11 @@ impl Cursor {
         Ok(Cursor { at: number()?, segment: number()?, seq: number()? })
     }
 
+    /// The cursor after this row.
+    pub(crate) fn at(row: Place) -> Cursor {
+        Cursor { at: row.at, segment: row.segment, seq: row.seq.into() }
+    }
+
     /// The row that it names.
     pub(crate) fn place(self) -> Place {
         // What no row has is after every row of its segment.

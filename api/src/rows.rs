@@ -82,22 +82,6 @@ pub(crate) fn count(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
 
-/// Rows `from..from + length` of all batches.
-pub(crate) fn slice(batches: &[RecordBatch], from: usize, length: usize) -> Vec<RecordBatch> {
-    let (mut skip, mut left) = (from, length);
-    let mut kept = Vec::new();
-    for batch in batches {
-        let start = skip.min(batch.num_rows());
-        let taken = left.min(batch.num_rows() - start);
-        if taken > 0 {
-            kept.push(batch.slice(start, taken));
-        }
-        skip -= start;
-        left -= taken;
-    }
-    kept
-}
-
 /// Only these columns, in this order; names that are not there are left out.
 pub(crate) fn only(batches: &[RecordBatch], names: &[String]) -> Vec<RecordBatch> {
     let project = |batch: &RecordBatch| {
@@ -237,14 +221,6 @@ mod tests {
         assert_eq!(cells.texts("subject_id").get(1), "");
         assert_eq!(cells.texts("absent").get(0), "");
         assert_eq!(cells.times("at").get(2), Some(3));
-    }
-
-    #[test]
-    fn slices_cross_batches() {
-        let batches = [batch(), batch()];
-        for (from, length, rows) in [(0, 6, 6), (2, 2, 2), (3, 9, 3), (6, 1, 0), (9, 1, 0)] {
-            assert_eq!(count(&slice(&batches, from, length)), rows, "{from} {length}");
-        }
     }
 
     #[test]

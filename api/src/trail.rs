@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use crate::rows::Cells;
 
 /// A pause of this length ends a visit. µs.
-const PAUSE: i64 = 30 * 60 * 1_000_000;
+const PAUSE: i64 = insyn_engine::trace::VISIT_GAP;
 
 /// The columns that pages read.
 pub(crate) const COLUMNS: &[&str] = &[

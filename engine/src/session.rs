@@ -268,9 +268,7 @@ impl Session {
 
     /// Runs a plan of Insyn's own to its end.
     pub(crate) async fn collect(&self, plan: LogicalPlanBuilder) -> Result<Answer, EngineError> {
-        let state = self.context.state();
-        let plan = state.create_physical_plan(&plan.build()?).await?;
-        let stream = datafusion::physical_plan::execute_stream(Arc::clone(&plan), state.task_ctx())?;
+        let (stream, plan) = self.stream(plan).await?;
         let schema = stream.schema();
         let batches: Vec<RecordBatch> = stream.try_collect().await?;
         let subject_columns = subject_columns(&schema);
@@ -312,10 +310,10 @@ impl Session {
             let provider = LakeTable::new(table.schema(), table.partition_columns(), url, files);
             match table {
                 Table::AccessEvents => {
-                    self.register(
-                        table.name(),
-                        Arc::new(provider.with_fresh(Arc::clone(&self.runtime.fresh))),
-                    )?;
+                    let events = Arc::new(provider.with_fresh(Arc::clone(&self.runtime.fresh)));
+                    let accesses = accesses_over(Arc::clone(&events) as _, self.zone, self.resolver())?;
+                    self.register(table.name(), events)?;
+                    self.register(ACCESSES, Arc::new(accesses))?;
                 }
                 Table::Exports | Table::Lacking => self.register(table.name(), Arc::new(provider))?,
                 Table::Quarantine | Table::Gaps => {
@@ -324,8 +322,7 @@ impl Session {
             }
         }
         let amendments = Arc::new(amendments::table(&self.snapshot)?);
-        self.register(amendments::NAME, amendments)?;
-        self.register(ACCESSES, Arc::new(self.accesses()?))
+        self.register(amendments::NAME, amendments)
     }
 
     fn register_context(&self) -> Result<(), EngineError> {
@@ -342,15 +339,6 @@ impl Session {
     fn register(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<(), EngineError> {
         self.context.register_table(TableReference::bare(name), provider)?;
         Ok(())
-    }
-
-    fn accesses(&self) -> Result<ViewTable, EngineError> {
-        let files = self.snapshot.files(Table::AccessEvents);
-        let events = Table::AccessEvents;
-        let provider =
-            LakeTable::new(events.schema(), events.partition_columns(), self.runtime.url.clone(), files);
-        let provider = provider.with_fresh(Arc::clone(&self.runtime.fresh));
-        accesses_over(Arc::new(provider), self.zone, self.resolver())
     }
 }
 

@@ -214,7 +214,7 @@ async fn shown(
     let ask = ask(zone, target, parameters)?;
     let session = rest::session(app).await?;
     let page = paging::page(&session, caller, &of, &ask).await?;
-    let batches = own_units(caller, target, page.batches);
+    let batches = own_units(caller, target, page.trace.batches);
     let mut seen = rest::accesses::seen(&of, &ask, Some(stated), &batches);
     if let Some(around) = &target.around {
         seen.query = Some(format!("finding {}", around.finding));

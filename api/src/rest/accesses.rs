@@ -156,9 +156,6 @@ pub(crate) async fn search(
     headers: HeaderMap,
     Json(search): Json<Search>,
 ) -> Result<Response, Problem> {
-    let filled = |text: &Option<String>| {
-        text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
-    };
     let of = asked(&search).ok_or_else(|| {
         Problem::bad_request(
             "bad_search",
@@ -337,7 +334,7 @@ async fn respond(
         return Err(Problem::reason_required());
     }
     let page = page(&session(app).await?, caller, &of, &ask).await?;
-    look::look(app, caller, seen(&of, &ask, stated.as_ref(), &page.batches)).await?;
+    look::look(app, caller, seen(&of, &ask, stated.as_ref(), &page.trace.batches)).await?;
     let summary = &page.trace.summary;
     let summary = SummaryView {
         rows: summary.rows,
@@ -357,8 +354,8 @@ async fn respond(
     about.insert("summary".into(), serde_json::to_value(summary).unwrap_or_default());
     about.insert("joined".into(), serde_json::to_value(joined).unwrap_or_default());
     let (schema, batches) = match &ask.columns {
-        Some(names) => (rows::schema_of(&page.trace.schema, names), rows::only(&page.batches, names)),
-        None => (page.trace.schema.clone(), page.batches),
+        Some(names) => (rows::schema_of(&page.trace.schema, names), rows::only(&page.trace.batches, names)),
+        None => (page.trace.schema, page.trace.batches),
     };
     negotiate::answer(form, app.zone(), Rows { schema, batches, about, cursor: page.cursor })
 }
@@ -403,11 +400,13 @@ fn ask(app: &App, parameters: &Parameters) -> Result<Ask, Problem> {
     })
 }
 
+/// What somebody wrote into a field, if anything.
+fn filled(text: &Option<String>) -> Option<String> {
+    text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 /// What a search is about, if it is about one thing.
 fn asked(search: &Search) -> Option<Of> {
-    let filled = |text: &Option<String>| {
-        text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
-    };
     let source = filled(&search.source);
     let also = filled(&search.also);
     let found = [

@@ -84,9 +84,7 @@ impl Asked {
         }
         Ok(asked)
     }
-}
 
-impl Asked {
     /// What nothing had to be found out for; the other side is whose records they are.
     fn by(filter: Expr) -> Asked {
         Asked { filter, joined: Vec::new(), other_side: OtherSide::Subjects, counters: Counters::default() }

@@ -47,6 +47,11 @@ pub enum Kept {
         /// Its bytes.
         bytes: Vec<u8>,
     },
+    /// It was in quarantine and is read since: records come of its bytes.
+    Mended {
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
 }
 
 /// Pieces of one source, by file and place.
@@ -60,23 +65,23 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// What `source` wrote: records of `window`, and all that is in quarantine and not mended. The beginnings of records
-    /// that were too long to keep are left out: they are no records.
+    /// What `source` wrote: records of `window`, and all that is or was in quarantine; at one place what was mended comes
+    /// first. The beginnings of records that were too long to keep are left out: they are no records.
     ///
     /// # Errors
     /// When the lake cannot be read.
     pub async fn of(session: &Session, source: &str, window: Window) -> Result<Pieces, EngineError> {
         // The order of a file is the order of its bytes; a record's own rows lie at one place.
         let query = "SELECT file_id, file_offset, ingested_at, record, file_length, event_id, received_from, \
-             CAST(NULL AS BYTEA) AS bytes, segment FROM access_events \
+             CAST(NULL AS BYTEA) AS bytes, segment, FALSE AS mended FROM access_events \
              WHERE source = $source AND occurred_at >= $from AND occurred_at < $to \
              UNION ALL \
-             SELECT q.file_id, q.file_offset, q.ingested_at, NULL, CAST(0 AS BIGINT), NULL, NULL, q.bytes, NULL \
-             FROM quarantine q LEFT ANTI JOIN \
+             SELECT q.file_id, q.file_offset, q.ingested_at, NULL, CAST(0 AS BIGINT), NULL, NULL, q.bytes, NULL, \
+             q.state = 'mended' FROM quarantine q LEFT ANTI JOIN \
              (SELECT file_id, from_offset FROM gaps WHERE source = $source AND to_offset IS NOT NULL) g \
              ON q.file_id = g.file_id AND q.file_offset = g.from_offset \
-             WHERE q.source = $source AND q.state <> 'mended' \
-             ORDER BY file_id, file_offset";
+             WHERE q.source = $source \
+             ORDER BY file_id, file_offset, mended DESC";
         let parameters = vec![
             ("source", ScalarValue::from(source)),
             ("from", instant(window.from.unwrap_or(i64::MIN))),
@@ -127,7 +132,9 @@ impl Pieces {
         };
         let long = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
         let bytes = batch.column(7).as_binary::<i32>();
+        let mended = batch.column(9).as_boolean().value(row);
         let kept = match bytes.is_valid(row) {
+            true if mended => Kept::Mended { bytes: bytes.value(row).to_vec() },
             true => Kept::Quarantined { bytes: bytes.value(row).to_vec() },
             false => Kept::Record {
                 record: text(3),

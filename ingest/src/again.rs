@@ -1,35 +1,28 @@
 //! Kept records and quarantined bytes of a source, read anew with today's settings.
 //!
-//! What the lake has kept of a file is laid out again where it lay, with line ends between, and read as the file itself
+//! What the lake has kept of a file is laid out again where it lay, with what lay between, and read as the file itself
 //! would be: so records that were cut wrongly are cut anew as well. What was a record and is none any more goes to
 //! quarantine; what was in quarantine and is a record becomes rows, and mended.
-
-use std::collections::VecDeque;
 
 use chrono::Utc;
 use insyn_engine::kept::{Kept, Piece, Pieces};
 use insyn_engine::lake::{Amendment, Changes, Quarantined, Settled, Window};
 use insyn_engine::session::{Scope, Session};
 use insyn_event::AccessEvent;
-use insyn_formats::{Cut, Opening, Reader};
 use serde::Serialize;
 
-use crate::admit::{admit, event_id};
+use crate::admit::event_id;
 use crate::batch::is_enough;
 use crate::error::IngestError;
+use crate::laid_out::{File, Knot, New, Old};
 use crate::once::Ingest;
-use crate::pass::{LONGEST, Setting};
-use crate::sender::Origin;
+use crate::pass::Setting;
 use crate::spool;
-use crate::state::{FileOpening, SourceState};
+use crate::state::SourceState;
 
-/// What is missing between two pieces is taken to be line ends, up to so many bytes.
-const BETWEEN: i64 = 64 << 10;
-/// So much is laid out before it is cut.
-const LAID_OUT: usize = 1 << 20;
 /// When more than so many bytes of records can be read no longer, the settings are wrong: nothing is changed.
 const MOST_REFUSED: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
-const NO_RECORD: &str = "was a record, and is none with the settings of today";
+const NO_RECORD: &str = "was a record or of one, and is not with the settings of today";
 
 /// What is to be read again, who asked for it, and why.
 #[derive(Debug, Clone)]
@@ -91,7 +84,7 @@ impl Ingest {
             work.take(piece).await?;
         }
         work.end_file();
-        work.not_too_much()?;
+        work.check()?;
         work.put(true).await?;
         let Work { amendment, changes, report, .. } = work;
         if let Some(amendment) = amendment {
@@ -116,45 +109,6 @@ impl Ingest {
     }
 }
 
-/// One file laid out again.
-struct File<'a> {
-    id: String,
-    reader: Reader,
-    opening: Opening,
-    origin: Option<Origin<'a>>,
-    /// Where `bytes` lie.
-    start: i64,
-    bytes: Vec<u8>,
-    /// What they were, in order.
-    pieces: VecDeque<Old>,
-    knot: Knot,
-}
-
-/// A piece as it was kept.
-struct Old {
-    offset: i64,
-    bytes: Vec<u8>,
-    ingested_at: i64,
-    /// None in quarantine.
-    event_id: Option<String>,
-}
-
-/// What today's settings make of some bytes.
-struct New {
-    offset: i64,
-    bytes: Vec<u8>,
-    /// Its rows, or why it has none.
-    rows: Result<Vec<AccessEvent>, String>,
-}
-
-/// Old and new that share bytes, with all that shares bytes with them: they are decided on together.
-#[derive(Default)]
-struct Knot {
-    old: Vec<Old>,
-    new: Vec<New>,
-    end: i64,
-}
-
 struct Work<'a> {
     setting: &'a Setting,
     state: &'a SourceState,
@@ -165,6 +119,8 @@ struct Work<'a> {
     bytes: u64,
     /// Bytes of records that go to quarantine.
     refused: usize,
+    /// A record that holds bytes that nobody knows: file and place.
+    guessed: Option<(String, i64)>,
     changes: Changes,
     report: AgainReport,
 }
@@ -186,6 +142,7 @@ impl<'a> Work<'a> {
             events: Vec::new(),
             bytes: 0,
             refused: 0,
+            guessed: None,
             changes: Changes::default(),
             report,
         }
@@ -194,40 +151,46 @@ impl<'a> Work<'a> {
     async fn take(&mut self, piece: Piece) -> Result<(), IngestError> {
         if self.file.as_ref().is_none_or(|file| file.id != piece.file_id) {
             self.end_file();
-            self.file = Some(self.open(&piece)?);
+            self.file = Some(File::open(self.setting, self.state, &piece, self.window != Window::default())?);
         }
-        self.report.read += 1;
         let Some(file) = &mut self.file else { return Ok(()) };
         let bytes = file.bytes_of(&self.setting.source.name, &piece)?;
-        let between = piece.offset - file.end();
-        let line_end = file.opening.line_end();
-        let apart = file.opening.received
-            || !(0..=BETWEEN).contains(&between)
-            || between % line_end.len() as i64 != 0
-            || file.bytes.len() > LONGEST;
-        if apart {
-            self.cut(true);
-        }
-        let Some(file) = &mut self.file else { return Ok(()) };
-        if file.bytes.is_empty() {
-            file.start = piece.offset;
-        } else {
-            file.bytes.extend(line_end.iter().cycle().take(usize::try_from(between).unwrap_or(0)));
-        }
-        file.bytes.extend(&bytes);
         let event_id = match piece.kept {
+            Kept::Mended { .. } => {
+                file.know(piece.offset, bytes);
+                return Ok(());
+            }
+            Kept::Quarantined { .. } => None,
             Kept::Record { event_id, rows, .. } => {
                 self.report.replaced += rows;
                 Some(event_id)
             }
-            Kept::Quarantined { .. } => None,
         };
-        file.pieces.push_back(Old { offset: piece.offset, bytes, ingested_at: piece.ingested_at, event_id });
-        if file.bytes.len() > LAID_OUT {
+        self.report.read += 1;
+        if file.is_apart(piece.offset) {
+            self.cut(true);
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.lay_out(Old { offset: piece.offset, bytes, ingested_at: piece.ingested_at, event_id });
+        if file.is_much() {
             self.cut(false);
         }
-        self.not_too_much()?;
+        self.check()?;
         self.put(false).await
+    }
+
+    /// Whether it can go on, and what was found can be stored.
+    fn check(&self) -> Result<(), IngestError> {
+        if let Some((file, offset)) = &self.guessed {
+            return Err(IngestError::Again {
+                name: self.report.source.clone(),
+                why: format!(
+                    "file {file}, offset {offset}: what lay between two records was not kept, and is in the middle of \
+                     one now"
+                ),
+            });
+        }
+        self.not_too_much()
     }
 
     fn not_too_much(&self) -> Result<(), IngestError> {
@@ -247,37 +210,12 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// A reader for the file that a piece is of.
-    fn open(&self, piece: &Piece) -> Result<File<'a>, IngestError> {
-        let name = &self.setting.source.name;
-        let known = self.state.opening_of(&piece.file_id).cloned();
-        let kept_from = match &piece.kept {
-            Kept::Record { received_from, .. } => received_from.clone(),
-            Kept::Quarantined { .. } => None,
-        };
-        let opening = known.unwrap_or_else(|| FileOpening::assumed(kept_from));
-        let reader = self.setting.format.resume(&opening.format).map_err(|fault| IngestError::Again {
-            name: name.clone(),
-            why: format!("file {}: {fault}", piece.file_id),
-        })?;
-        let origin = opening.received_from.as_deref().map(|from| self.setting.source.origin(from));
-        Ok(File {
-            id: piece.file_id.clone(),
-            reader,
-            opening: opening.format,
-            origin,
-            start: piece.offset,
-            bytes: Vec::new(),
-            pieces: VecDeque::new(),
-            knot: Knot::default(),
-        })
-    }
-
     fn end_file(&mut self) {
+        self.file.iter_mut().for_each(File::close);
         self.cut(true);
         let Some(mut file) = self.file.take() else { return };
         while let Some(old) = file.pieces.pop_front() {
-            self.reach(&mut file, old.offset, old.offset + old.bytes.len() as i64);
+            self.reach(&mut file, old.offset, old.end());
             file.knot.old.push(old);
         }
         self.decide(&mut file);
@@ -286,39 +224,15 @@ impl<'a> Work<'a> {
     /// Cuts what is laid out into records, as far as it goes.
     fn cut(&mut self, at_end: bool) {
         let Some(mut file) = self.file.take() else { return };
-        let mut laid_out = std::mem::take(&mut file.bytes);
-        let mut used = 0;
-        while let Some(rest) = laid_out.get(used..).filter(|rest| !rest.is_empty()) {
-            let at = file.start + used as i64;
-            let cut = match file.opening.received {
-                true => Cut::Record { skip: 0, len: rest.len() },
-                false => file.reader.cut(rest, at.unsigned_abs(), at_end),
-            };
-            let (skip, len, fault) = match cut {
-                Cut::More => break,
-                Cut::Skip { len } => (len, 0, None),
-                Cut::Bad { len, fault } => (0, len, Some(fault.to_string())),
-                Cut::Refused { skip, len, reason } => (skip, len, Some(reason)),
-                Cut::Record { skip, len } => (skip, len, None),
-            };
-            let at = at + skip as i64;
-            if let Some(record) = rest.get(skip..skip + len).filter(|record| !record.is_empty()) {
-                let rows = match fault {
-                    Some(fault) => Err(fault),
-                    None => file.admit(record),
-                };
-                self.tie(&mut file, New { offset: at, bytes: record.to_vec(), rows });
-            }
-            used += skip + len;
+        for new in file.cut(at_end) {
+            self.tie(&mut file, new);
         }
-        file.bytes = laid_out.split_off(used.min(laid_out.len()));
-        file.start += used as i64;
         self.file = Some(file);
     }
 
     /// Puts a new record, and the pieces up to its end, where they belong.
     fn tie(&mut self, file: &mut File<'_>, new: New) {
-        let (start, end) = (new.offset, new.offset + new.bytes.len() as i64);
+        let (start, end) = (new.offset, new.end());
         let mut new = Some(new);
         while let Some(old) = file.pieces.pop_front_if(|old| old.offset < end) {
             if old.offset > start
@@ -327,7 +241,7 @@ impl<'a> Work<'a> {
                 self.reach(file, start, end);
                 file.knot.new.push(new);
             }
-            self.reach(file, old.offset, old.offset + old.bytes.len() as i64);
+            self.reach(file, old.offset, old.end());
             file.knot.old.push(old);
         }
         if let Some(new) = new {
@@ -363,7 +277,17 @@ impl<'a> Work<'a> {
             old.into_iter().for_each(|old| self.refuse(&file.id, old.offset, old.bytes, NO_RECORD));
             return;
         }
-        for New { offset, bytes, rows } in new {
+        if let Some(new) = new.iter().find(|new| new.guessed) {
+            self.guessed.get_or_insert_with(|| (file.id.clone(), new.offset));
+        }
+        for old in old.iter().filter(|old| old.event_id.is_some()) {
+            for (offset, part) in old.beside(&new) {
+                if !file.goes_without_saying(offset, part) {
+                    self.refuse(&file.id, offset, part.to_vec(), NO_RECORD);
+                }
+            }
+        }
+        for New { offset, bytes, rows, .. } in new {
             match rows {
                 Ok(rows) => self.accept(file, (offset, bytes.len()), rows, &old),
                 Err(fault) => self.refuse(&file.id, offset, bytes, &fault),
@@ -423,36 +347,5 @@ impl<'a> Work<'a> {
             }
         }
         Ok(())
-    }
-}
-
-impl File<'_> {
-    fn admit(&self, record: &[u8]) -> Result<Vec<AccessEvent>, String> {
-        let sender = self.origin.as_ref().and_then(|origin| origin.sender);
-        admit(&self.reader, sender, record, Utc::now().timestamp_micros()).map_err(|fault| fault.to_string())
-    }
-
-    fn end(&self) -> i64 {
-        self.start + self.bytes.len() as i64
-    }
-
-    /// The bytes that a piece had when it was read first.
-    fn bytes_of(&self, source: &str, piece: &Piece) -> Result<Vec<u8>, IngestError> {
-        let (record, length, amended) = match &piece.kept {
-            Kept::Quarantined { bytes } => return Ok(bytes.clone()),
-            Kept::Record { record, length, amended, .. } => (record, *length, amended),
-        };
-        let opening = match amended {
-            Some(amended) => &self.opening.under(amended.encoding.as_deref()),
-            None => &self.opening,
-        };
-        let bytes = record.as_deref().and_then(|record| opening.bytes_of(record));
-        bytes.filter(|bytes| bytes.len() as i64 == length).ok_or_else(|| IngestError::Again {
-            name: source.to_owned(),
-            why: format!(
-                "file {}, offset {}: the record that is kept does not give the {length} bytes that it had as {}",
-                piece.file_id, piece.offset, opening.encoding
-            ),
-        })
     }
 }

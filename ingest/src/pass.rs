@@ -16,6 +16,7 @@ use crate::anchor::{Anchor, HEAD, TAIL};
 use crate::batch::{Batch, is_enough};
 use crate::content::{Bytes, Content, fill_some};
 use crate::identify::holds;
+use crate::passed::Passed;
 use crate::scan::Candidate;
 use crate::sender::Origin;
 use crate::state::{FileOpening, FileState};
@@ -124,6 +125,8 @@ pub fn read(
         known: file.known,
         position: file.position,
         recent: tail,
+        passed: file.passed.clone(),
+        line_ends: [b"\n", b"\r\n"],
         skipping: None,
         rows: Batch::default(),
         before: (batch.bytes, batch.rows()),
@@ -135,7 +138,7 @@ pub fn read(
     if !packed && !still_begins(&candidate.path, &content, &head)? {
         return Ok((End::Moved, None));
     }
-    let Pass { position, mut recent, mut rows, .. } = pass;
+    let Pass { position, mut recent, mut rows, passed, .. } = pass;
     let mut end = stop.end();
     if let Stop::Broken(why) = &stop
         && candidate.modified < patience.given_up_before
@@ -157,7 +160,7 @@ pub fn read(
         (true, Stop::Broken(_)) => position + 1,
         (true, _) => position,
     };
-    (file.position, file.packed) = (position, packed);
+    (file.position, file.packed, file.passed) = (position, packed, passed);
     file.head = Anchor::of(head.get(..HEAD).unwrap_or(&head));
     recent.drain(..recent.len().saturating_sub(TAIL));
     file.tail = Anchor::of(&recent);
@@ -213,6 +216,9 @@ struct Pass<'a, 'c> {
     position: u64,
     /// The bytes right before the position.
     recent: Vec<u8>,
+    /// What lay between records.
+    passed: Passed,
+    line_ends: [&'static [u8]; 2],
     /// Where a record began that is too long to hold, while its end is looked for.
     skipping: Option<u64>,
     rows: Batch,
@@ -237,6 +243,7 @@ impl Pass<'_, '_> {
     }
 
     fn go_on(&mut self, reader: &mut Reader, mut bytes: Bytes, whole: bool) -> io::Result<Stop> {
+        self.line_ends = reader.opening().line_ends();
         let mut buffer = Vec::new();
         let (mut ended, mut broken) = (false, None);
         while !self.is_full() {
@@ -305,7 +312,15 @@ impl Pass<'_, '_> {
             if self.is_full() {
                 break;
             }
-            let len = match reader.cut(rest, self.position, at_end) {
+            let cut = reader.cut(rest, self.position, at_end);
+            if let Cut::Skip { len: skip } | Cut::Refused { skip, .. } | Cut::Record { skip, .. } = cut {
+                let passed = rest.get(..skip).unwrap_or(&[]);
+                self.passed.note(self.position, passed, self.line_ends);
+            }
+            if !matches!(cut, Cut::Skip { .. } | Cut::More) {
+                self.passed.met();
+            }
+            let len = match cut {
                 Cut::More => break,
                 Cut::Skip { len } => len,
                 Cut::Bad { len, fault } => {
@@ -343,7 +358,10 @@ impl Pass<'_, '_> {
         let place = (self.file_id, offset as i64, record.len() as i64);
         for mut row in rows {
             let kept = self.census.as_mut().is_none_or(|census| census.row(&row));
-            if !kept || offset < self.known {
+            if offset < self.known {
+                continue;
+            } else if !kept {
+                self.passed.unknown(offset);
                 continue;
             }
             if row.event_id.is_empty() {
@@ -356,8 +374,10 @@ impl Pass<'_, '_> {
 
     fn quarantine(&mut self, offset: u64, bytes: &[u8], reason: &str) {
         let kept = self.census.as_mut().is_none_or(|census| census.piece(bytes));
-        if bytes.is_empty() || offset < self.known || !kept {
+        if bytes.is_empty() || offset < self.known {
             return;
+        } else if !kept {
+            return self.passed.unknown(offset);
         }
         self.rows.quarantine.push(Quarantined {
             source: self.setting.source.name.clone(),

@@ -8,6 +8,7 @@ use insyn_formats::Opening;
 
 use crate::IngestError;
 use crate::anchor::Anchor;
+use crate::passed::Passed;
 
 /// A file that is not to be found for so long is forgotten. µs: 400 days.
 const FORGOTTEN: i64 = 400 * 86_400 * 1_000_000;
@@ -68,6 +69,9 @@ pub struct FileState {
     /// Records that begin before this were read from another file.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub known: u64,
+    /// What lay between its records.
+    #[serde(default, skip_serializing_if = "Passed::is_plain")]
+    pub passed: Passed,
     /// It was renamed or packed since it was met: nobody writes to it any more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub moved: bool,
@@ -135,6 +139,12 @@ impl SourceState {
         }
     }
 
+    /// What lay between a file's records; of one that is forgotten, nobody knows.
+    pub fn passed_of(&self, id: &str) -> Passed {
+        let file = self.files.iter().find(|file| file.id == id);
+        file.map_or_else(Passed::forgotten, |file| file.passed.clone())
+    }
+
     /// A new file, with its own id or the next one.
     pub fn meet(&mut self, source: &str, id: Option<&str>, path: PathBuf, inode: u64) -> usize {
         let id = id.map(str::to_owned).unwrap_or_else(|| {
@@ -150,6 +160,7 @@ impl SourceState {
             position: 0,
             seen: 0,
             known: 0,
+            passed: Passed::default(),
             moved: false,
             packed: false,
             done: false,

@@ -46,13 +46,13 @@ impl Opening {
         self.encoding().encode(record)
     }
 
-    /// A line's end.
+    /// A line feed, without and with the carriage return before it.
     #[must_use]
-    pub fn line_end(&self) -> &'static [u8] {
+    pub fn line_ends(&self) -> [&'static [u8]; 2] {
         match self.encoding() {
-            Encoding::Utf16Le => b"\n\0",
-            Encoding::Utf16Be => b"\0\n",
-            _ => b"\n",
+            Encoding::Utf16Le => [b"\n\0", b"\r\0\n\0"],
+            Encoding::Utf16Be => [b"\0\n", b"\0\r\0\n"],
+            _ => [b"\n", b"\r\n"],
         }
     }
 

@@ -284,6 +284,11 @@ async fn what_is_open_is_explained_by_people_and_mended_when_it_comes_back() {
     assert_eq!(world.texts("SELECT kind FROM amendments ORDER BY amended_at").await, ["explain", "returned"]);
 }
 
+/// More when asked for.
+fn cases() -> u32 {
+    std::env::var("INSYN_SEQUENCES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
+}
+
 /// Settings that differ in what they read, how they cut, and into what.
 const SETTINGS: [&str; 5] = [
     "format = \"pattern\"\npattern = '^(?P<occurred_at>\\S+) (?P<user_id>\\S+)'\n",
@@ -304,6 +309,9 @@ fn line() -> impl Strategy<Value = &'static [u8]> {
         Just(b"\r".as_slice()),
         Just(b"".as_slice()),
         Just(b"{ \x00".as_slice()),
+        Just(b" \t".as_slice()),
+        Just(b"2026-03-02T08:00:00Z eva\r".as_slice()),
+        Just(b" said so\r".as_slice()),
     ]
 }
 
@@ -329,12 +337,44 @@ async fn last_settings_decide(lines: &[&[u8]], settings: &[usize]) {
         world.configure(SETTINGS[*n]);
         world.again().await.unwrap();
     }
-    assert_eq!(world.rows(query).await, expected.rows(query).await, "{settings:?}");
+    let [found, wanted] = [world.rows(query).await, expected.rows(query).await];
+    assert_eq!(found, wanted, "{settings:?} {}", String::from_utf8_lossy(&text).escape_debug());
     assert_eq!(world.open_bytes().await, expected.open_bytes().await, "{settings:?}");
 }
 
+#[tokio::test]
+async fn a_record_that_many_become_has_the_bytes_that_lay_between_them() {
+    let anna: &[u8] = b"2026-03-02T08:00:00Z anna";
+    let eva: &[u8] = b"2026-03-02T08:00:00Z eva\r";
+    let cases: [(&[&[u8]], &[usize]); 7] = [
+        (&[anna, b" goes on", b"\r", b"{ \x00"], &[0, 2]),
+        (&[eva, b" said so\r", b"\r", b" and went\r", eva], &[0, 2]),
+        (&[eva, b" said so\r", b" \t", b" and went\r", eva], &[0, 2, 0, 2]),
+        (&[anna, b"\r", b" goes on"], &[2, 0, 2]),
+        (&[anna, b" \t"], &[0, 2]),
+        (&[anna, b"{ \x00", b" said so\r"], &[2, 0, 2]),
+        (&[b" goes on", b"\r", b"{ \x00", anna], &[2, 4, 2]),
+    ];
+    for (lines, settings) in cases {
+        last_settings_decide(lines, settings).await;
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_nobody_kept_are_not_made_up() {
+    let mut world = World::new(SETTINGS[0], "read").await;
+    let line = "2026-03-02T08:00:00Z anna\n";
+    world.append("a.log", &format!("{line}{}{line} goes on\n", " \r\n".repeat(100)));
+    world.ingest(LATER).await;
+    let before = world.rows(ALL).await;
+    world.configure(&SETTINGS[2].replace("^2026", "^Z"));
+    let error = world.again().await.unwrap_err().to_string();
+    assert!(error.contains("file s-000001, offset 0: what lay between two records was not kept"), "{error}");
+    assert_eq!(world.rows(ALL).await, before);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_last_settings_decide(

@@ -1,5 +1,6 @@
 //! The rows of one Parquet file, batch by batch.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -8,14 +9,18 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{
     DefaultParquetFileReaderFactory, ParquetFileReaderFactory,
 };
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::file::metadata::PageIndexPolicy;
+
+/// Rows of which the bytes are held at a time where many files are read beside one another.
+const SLICE: usize = 32_768;
 
 /// A file in a store, as the Delta log names it.
 ///
@@ -40,9 +45,7 @@ pub(crate) async fn batches(
     only: Option<&[&str]>,
     rows: usize,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let readers = DefaultParquetFileReaderFactory::new(store);
-    let reader: Box<dyn AsyncFileReader> =
-        readers.create_reader(0, named(path, size)?, None, &ExecutionPlanMetricsSet::new())?;
+    let reader = reader(store, path, size)?;
     let options = ArrowReaderOptions::new().with_schema(schema);
     let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
     if let Some(columns) = only {
@@ -50,4 +53,46 @@ pub(crate) async fn batches(
         builder = builder.with_projection(mask);
     }
     Ok(builder.with_batch_size(rows).build()?.map_err(Into::into).boxed())
+}
+
+/// The same of all columns, with no more bytes of the file held than those of a slice of rows: for many files beside one
+/// another.
+///
+/// # Errors
+/// When it cannot be read, or has other columns.
+pub(crate) async fn in_slices(
+    store: Arc<dyn ObjectStore>,
+    path: &str,
+    size: u64,
+    schema: SchemaRef,
+    rows: usize,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let mut first = reader(Arc::clone(&store), path, size)?;
+    let options =
+        ArrowReaderOptions::new().with_schema(schema).with_page_index_policy(PageIndexPolicy::Optional);
+    let metadata = ArrowReaderMetadata::load_async(&mut first, options).await?;
+    let groups: Vec<usize> =
+        metadata.metadata().row_groups().iter().map(|group| group.num_rows() as usize).collect();
+    let slices = groups.into_iter().enumerate().flat_map(|(group, of)| {
+        (0..of).step_by(SLICE).map(move |from| (group, from..(from + SLICE).min(of), of))
+    });
+    let path = path.to_owned();
+    let read = move |(group, slice, of): (usize, Range<usize>, usize)| {
+        let reader = reader(Arc::clone(&store), &path, size);
+        let metadata = metadata.clone();
+        async move {
+            let selection = RowSelection::from_consecutive_ranges(std::iter::once(slice), of);
+            let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader?, metadata)
+                .with_row_groups(vec![group])
+                .with_row_selection(selection)
+                .with_batch_size(rows);
+            Ok::<_, DataFusionError>(builder.build()?.map_err(DataFusionError::from))
+        }
+    };
+    Ok(stream::iter(slices).then(read).try_flatten().boxed())
+}
+
+fn reader(store: Arc<dyn ObjectStore>, path: &str, size: u64) -> Result<Box<dyn AsyncFileReader>> {
+    let readers = DefaultParquetFileReaderFactory::new(store);
+    Ok(readers.create_reader(0, named(path, size)?, None, &ExecutionPlanMetricsSet::new())?)
 }

@@ -31,7 +31,7 @@ use super::actions::{addition, removal, within};
 use super::encode::{Encoded, EventsFile, SORT};
 use super::error::LakeError;
 use super::log::{Decision, TableLog};
-use super::runs::{Bounds, Step, level_of, path_at, place};
+use super::runs::{Bounds, Step, level_of, place};
 use super::types::{LakeFile, Table};
 use crate::failpoint::crash_at;
 use crate::file;
@@ -43,6 +43,10 @@ const POOL: usize = 256 << 20;
 const HELD: u64 = 24 << 20;
 /// A row is so much longer than what it takes in a file, or less.
 const PACKED: u64 = 24;
+
+/// Subjects that are looked at together, and of which one is taken, where a step parts by subject.
+const SAMPLED: usize = 8192;
+const ONE_OF: usize = 32;
 
 /// What a step did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,8 +117,7 @@ async fn rewrite(log: &TableLog, step: &Step, most: u64, adds: &mut Vec<Add>) ->
     let writing = MERGER.run(move || runtime.block_on(merge_sorted(store, written, most, give)));
     let putting = async move {
         while let Some(encoded) = taken.recv().await {
-            let path = path_at(&step.year, step.level);
-            let add = Add { data_change: false, ..addition(path, Some(step.year.clone()), &encoded) };
+            let add = Add { data_change: false, ..addition(step.path(), Some(step.year.clone()), &encoded) };
             adds.push(add.clone());
             log.put_file(&add.path, encoded.bytes).await?;
         }
@@ -127,12 +130,15 @@ async fn rewrite(log: &TableLog, step: &Step, most: u64, adds: &mut Vec<Add>) ->
 /// Reads the inputs in order and gives one file after the other, proved to hold the same rows.
 async fn merge_sorted(
     store: Arc<dyn ObjectStore>,
-    step: Step,
+    mut step: Step,
     most: u64,
     give: mpsc::Sender<Encoded>,
 ) -> Result<(), LakeError> {
     let fault = |e: DataFusionError| LakeError::encode(Table::AccessEvents, crate::error::plain(&e));
     let read = Arc::new(Names::default());
+    if let Some(parting) = step.parting.filter(|_| step.begins.is_empty()) {
+        step.begins = quantiles(&store, &step.inputs, parting.ranges).await.map_err(fault)?;
+    }
     let mut rows = sorted(store, &step, &read).map_err(fault)?;
     let written = Names::default();
     let give = async |file: EventsFile| -> Result<(), LakeError> {
@@ -148,7 +154,7 @@ async fn merge_sorted(
     let mut piece = 0;
     while let Some(batch) = rows.try_next().await.map_err(fault)? {
         for (of, part) in pieces(&step, &batch)? {
-            let is_full = step.level > 0 && file.size() >= most;
+            let is_full = step.is_parted() && file.size() >= most;
             if (of != piece || is_full) && file.rows() > 0 {
                 give(std::mem::replace(&mut file, EventsFile::new()?)).await?;
             }
@@ -170,7 +176,7 @@ async fn merge_sorted(
 /// Parts of a batch that belong into files of their own: those between the subjects at which files begin, and the rows
 /// without a subject.
 fn pieces(step: &Step, batch: &RecordBatch) -> Result<Vec<(usize, RecordBatch)>, LakeError> {
-    if step.level == 0 {
+    if !step.is_parted() {
         return Ok(vec![(0, batch.clone())]);
     }
     let subjects = Table::AccessEvents.column(batch, "subject_id")?.as_string::<i32>();
@@ -193,6 +199,29 @@ fn pieces(step: &Step, batch: &RecordBatch) -> Result<Vec<(usize, RecordBatch)>,
     Ok(parts)
 }
 
+/// Subjects that part these files' rows into so many ranges of about the same size.
+async fn quantiles(
+    store: &Arc<dyn ObjectStore>,
+    files: &[Arc<LakeFile>],
+    ranges: usize,
+) -> Result<Vec<String>, DataFusionError> {
+    let mut sample = Vec::new();
+    for file in files {
+        let (path, schema) = (within(Table::AccessEvents, &file.path), Table::AccessEvents.file_schema());
+        let mut rows =
+            file::batches(Arc::clone(store), path, file.size, schema, Some(&["subject_id"]), SAMPLED).await?;
+        while let Some(batch) = rows.try_next().await? {
+            let subjects = batch.column(0).as_string::<i32>();
+            sample.extend(subjects.iter().flatten().step_by(ONE_OF).map(str::to_owned));
+        }
+    }
+    sample.sort_unstable();
+    let each = sample.len().div_ceil(ranges).max(1);
+    let mut begins: Vec<String> = sample.into_iter().step_by(each).skip(1).collect();
+    begins.dedup();
+    Ok(begins)
+}
+
 /// All rows of the step's inputs, in order.
 fn sorted(
     store: Arc<dyn ObjectStore>,
@@ -212,7 +241,7 @@ fn sorted(
             let (store, of) = (Arc::clone(&store), Arc::clone(&of));
             async move {
                 let path = within(Table::AccessEvents, &file.path);
-                file::batches(store, path, file.size, of, None, rows).await
+                file::in_slices(store, path, file.size, of, rows).await
             }
         };
         let batches = stream::iter(files).then(open).try_flatten();

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::LakeError;
 
@@ -45,6 +45,48 @@ pub(super) fn lock(root: &Path, holder: &str, what: &str) -> Result<LakeLock, La
     Ok(LakeLock { file })
 }
 
+/// That this process has the lake open, for others to see.
+#[derive(Debug)]
+pub(super) struct Presence {
+    file: File,
+    path: PathBuf,
+}
+
+/// Nobody else has the lake open, nor can open it, until this goes.
+#[derive(Debug)]
+pub(super) struct Alone<'a>(&'a Presence);
+
+impl Presence {
+    pub(super) fn enter(root: &Path) -> Result<Presence, LakeError> {
+        let path = root.join(".insyn-open.lock");
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = opened.and_then(|file| file.lock_shared().map(|()| file));
+        Ok(Presence { file: file.map_err(|e| LakeError::io(&path, &e))?, path })
+    }
+
+    /// None where another has the lake open.
+    pub(super) fn alone(&self) -> Result<Option<Alone<'_>>, LakeError> {
+        // Not every system lets one lock become the other; somebody may come in between.
+        let alone = Alone(self);
+        let io = |e: std::io::Error| LakeError::io(&self.path, &e);
+        self.file.unlock().map_err(io)?;
+        match self.file.try_lock() {
+            Ok(()) => Ok(Some(alone)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(io(e)),
+        }
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        let back = self.0.file.unlock().and_then(|()| self.0.file.lock_shared());
+        if let Err(error) = back {
+            tracing::warn!(%error, "others are not told any more that the lake is open here");
+        }
+    }
+}
+
 fn plain(what: &str) -> String {
     what.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
@@ -65,5 +107,28 @@ mod tests {
         lock(root.path(), "insyn compact, pid 14", "maintenance").unwrap();
         drop(first);
         lock(root.path(), "x", "ingest").unwrap();
+    }
+
+    #[test]
+    fn alone_is_who_has_it_open_while_nobody_else_has() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Presence::enter(root.path()).unwrap();
+        let second = Presence::enter(root.path()).unwrap();
+        assert!(first.alone().unwrap().is_none());
+        drop(second);
+        let alone = first.alone().unwrap().unwrap();
+        let folder = root.path().to_owned();
+        let (came, comes) = std::sync::mpsc::channel();
+        let other = std::thread::spawn(move || {
+            let third = Presence::enter(&folder).unwrap();
+            came.send(()).unwrap();
+            third
+        });
+        assert!(comes.recv_timeout(std::time::Duration::from_millis(100)).is_err(), "it waits");
+        drop(alone);
+        let third = other.join().unwrap();
+        assert!(first.alone().unwrap().is_none());
+        drop(third);
+        assert!(first.alone().unwrap().is_some());
     }
 }

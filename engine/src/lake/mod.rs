@@ -40,6 +40,7 @@ pub use amend::{Amendment, Changes};
 pub use compact::Merged;
 pub use error::LakeError;
 pub use lock::LakeLock;
+use lock::Presence;
 pub use snapshot::Snapshot;
 pub use types::{
     Amended, Bounds, Committed, ExportDay, Gap, Lacking, LakeFile, Progress, Quarantined, Settled,
@@ -62,6 +63,9 @@ struct Inner {
     tables: Tables,
     writer: Mutex<String>,
     snapshot: Mutex<Option<Snapshot>>,
+    /// As often as snapshots are pinned here, and once more.
+    pins: Arc<()>,
+    presence: Presence,
     checkpointing: AtomicBool,
     upkeep: Upkeep,
 }
@@ -87,7 +91,7 @@ impl Lake {
     /// When the url is no folder, the folder cannot be used, or a table in it is not as Insyn made it.
     pub async fn open(url: &str, base: &Path) -> Result<Lake, LakeError> {
         let folder = location::folder(url, base)?;
-        let folder = tokio::task::spawn_blocking(move || prepare(&folder))
+        let (folder, presence) = tokio::task::spawn_blocking(move || prepare(&folder))
             .await
             .map_err(|e| LakeError::Io { path: base.to_path_buf(), what: e.to_string() })??;
         let store = Arc::new(DurableStore::at(&folder)?);
@@ -102,6 +106,8 @@ impl Lake {
             folder,
             writer: Mutex::new(format!("process {}", std::process::id())),
             snapshot: Mutex::new(None),
+            pins: Arc::default(),
+            presence,
             checkpointing: AtomicBool::new(false),
             upkeep: Upkeep::default(),
         };
@@ -179,7 +185,7 @@ impl Lake {
         {
             return Ok(snapshot.clone());
         }
-        let snapshot = Snapshot::new(&events, &sides);
+        let snapshot = Snapshot::new(&events, &sides, &self.inner.pins);
         *kept = Some(snapshot.clone());
         Ok(snapshot)
     }
@@ -234,14 +240,15 @@ impl Inner {
 }
 
 /// Makes the folders, proves that they can be written, and removes what a crash left.
-fn prepare(folder: &Path) -> Result<PathBuf, LakeError> {
+fn prepare(folder: &Path) -> Result<(PathBuf, Presence), LakeError> {
     for table in Table::ALL {
         store::make_folders(&folder.join(table.name()))?;
     }
     let folder = folder.canonicalize().map_err(|e| LakeError::io(folder, &e))?;
+    let presence = Presence::enter(&folder)?;
     let swept = store::sweep(&folder);
     if swept > 0 {
         tracing::info!(files = swept, "removed temporary files that a crash had left");
     }
-    Ok(folder)
+    Ok((folder, presence))
 }

@@ -4,6 +4,10 @@
 //! files of one level of a year, whose ranges of subjects lie apart, so that one person's rows lie in one file of a
 //! run or in neighbours. A run that outgrows its level hands one range after the other on to the next level: what is
 //! written anew at once is a few files, however much the year holds. A year that has ended comes to lie in one run.
+//!
+//! When much has come at once, as with the logs of a year, working it in little by little would write the first runs anew
+//! over and over. It is *parted* first: fresh files, many beside one another, become fresh files that each hold a range
+//! of subjects, and these go range by range into the level that has room for all of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +29,12 @@ pub(super) struct Bounds {
     pub settled: u64,
     /// Fresh files that are read beside one another: of each some pages are held.
     pub beside: usize,
+    /// Bytes of fresh files that are not small, of one year, from which they are parted first.
+    pub backlog: u64,
+    /// Bytes of them that are parted at once.
+    pub parted: u64,
+    /// Bytes of them that a range of subjects is to have in the end.
+    pub range: u64,
     /// A file of a run.
     pub file: u64,
     /// The run of each level but the last.
@@ -39,10 +49,38 @@ pub(super) const LEVELS: usize = 4;
 pub(super) struct Step {
     pub year: String,
     pub inputs: Vec<Arc<LakeFile>>,
-    /// 0: one larger fresh file.
+    /// 0: fresh ones.
     pub level: usize,
-    /// Subjects at which another file of the run begins, so that none covers much of the next level.
+    /// Subjects at which another file begins: so that none covers much of the next level, or all are parted alike.
     pub begins: Vec<String>,
+    /// Fresh files become fresh files of one range each.
+    pub parting: Option<Parting>,
+}
+
+/// How fresh files are parted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parting {
+    /// Into so many ranges, where the step does not say at which subjects they begin.
+    pub ranges: usize,
+    /// The level that the ranges go into then.
+    pub level: usize,
+}
+
+impl Step {
+    /// What one of its files is called, relative to its table.
+    pub fn path(&self) -> String {
+        match self.parting {
+            Some(Parting { level, .. }) => {
+                format!("year={}/{PART}{level}-{}.parquet", self.year, uuid::Uuid::new_v4().simple())
+            }
+            None => path_at(&self.year, self.level),
+        }
+    }
+
+    /// Whether it parts its rows by subject.
+    pub fn is_parted(&self) -> bool {
+        self.level > 0 || self.parting.is_some()
+    }
 }
 
 /// How far the plan goes.
@@ -92,6 +130,20 @@ pub(super) fn path_at(year: &str, level: usize) -> String {
     }
 }
 
+/// How the name of a file begins that holds one range of what came fresh.
+const PART: &str = "part-";
+
+/// The level that a range goes into, which its name tells; none for a file that is no range.
+fn bound_for(file: &LakeFile) -> Option<usize> {
+    let name = file.path.rsplit('/').next()?.strip_prefix(PART)?;
+    let level = name.split('-').next()?.parse().ok()?;
+    (1..=LEVELS).contains(&level).then_some(level)
+}
+
+fn is_part(file: &LakeFile) -> bool {
+    bound_for(file).is_some()
+}
+
 struct Year<'a> {
     name: &'a str,
     has_ended: bool,
@@ -106,28 +158,111 @@ impl<'a> Year<'a> {
     }
 
     fn next(&self, zeal: Zeal) -> Option<Step> {
-        self.gather().or_else(|| self.settle(zeal)).or_else(|| self.hand_on(zeal))
+        self.gather()
+            .or_else(|| self.part())
+            .or_else(|| self.settle_range())
+            .or_else(|| self.settle(zeal))
+            .or_else(|| self.hand_on(zeal))
+    }
+
+    /// Fresh files that cover everybody, small and large.
+    fn whole(&self) -> (Vec<&'a Arc<LakeFile>>, Vec<&'a Arc<LakeFile>>) {
+        let whole = self.levels[0].iter().copied().filter(|file| !is_part(file));
+        whole.partition(|file| file.size < self.bounds.small)
     }
 
     /// Many small files become one.
     fn gather(&self) -> Option<Step> {
-        let small: Vec<_> = self.levels[0].iter().copied().filter(|f| f.size < self.bounds.small).collect();
+        let (small, _) = self.whole();
         if small.len() <= self.bounds.left_alone {
             return None;
         }
-        Some(self.step(self.some(small, self.bounds.fresh), 0))
+        Some(self.step(self.some(small, self.bounds.fresh, self.bounds.beside), 0))
+    }
+
+    /// Much that has come at once becomes fresh files of one range of subjects each.
+    fn part(&self) -> Option<Step> {
+        let (_, large) = self.whole();
+        let bytes: u64 = large.iter().map(|file| file.size).sum();
+        let ranges = self.ranges();
+        if bytes < self.bounds.backlog && ranges.is_empty() || bytes < self.bounds.backlog / 2 {
+            return None;
+        }
+        let wanted = usize::try_from(self.fresh().div_ceil(self.bounds.range)).unwrap_or(MOST_RANGES);
+        let wanted = wanted.clamp(2, MOST_RANGES);
+        // Parts of one year have one bound: what is settled of them meanwhile leaves room that is not there.
+        let bound = ranges.iter().flatten().filter_map(|file| bound_for(file)).max();
+        let level = bound.unwrap_or_default().max(self.with_room());
+        let below = &self.levels[level];
+        let starts = |files: &[&Arc<LakeFile>], each: usize| {
+            let mut starts: Vec<String> =
+                files.iter().filter_map(|file| file.subject_id.min.clone()).collect();
+            starts.sort_unstable();
+            starts.dedup();
+            starts.into_iter().step_by(each).skip(1).collect::<Vec<_>>()
+        };
+        let begins = match ranges.is_empty() {
+            // Each range has its first file's beginning, so that what is parted later is parted alike.
+            false => starts(&ranges.iter().filter_map(|range| range.first().copied()).collect::<Vec<_>>(), 1),
+            true => starts(below, below.len().div_ceil(wanted).max(1)),
+        };
+        let inputs = self.some(large, self.bounds.parted, MANY);
+        let parting = Some(Parting { ranges: wanted, level });
+        Some(Step { year: self.name.to_owned(), inputs, level: 0, begins, parting })
+    }
+
+    /// One range of what was parted goes into the level that had room for all of it.
+    fn settle_range(&self) -> Option<Step> {
+        let range = self.ranges().into_iter().next()?;
+        let level = range.iter().filter_map(|file| bound_for(file)).max()?;
+        let mut inputs = self.some(range, self.bounds.parted, MANY);
+        let span = span_of(&inputs)?;
+        inputs.extend(within(&self.levels[level], &span));
+        Some(self.step(inputs, level))
+    }
+
+    /// Parts that share subjects, together; in order.
+    fn ranges(&self) -> Vec<Vec<&'a Arc<LakeFile>>> {
+        let mut parts: Vec<(Span, &Arc<LakeFile>)> = self.levels[0]
+            .iter()
+            .copied()
+            .filter(|file| is_part(file))
+            .map(|file| (span(file), file))
+            .collect();
+        parts.sort_by(|a, b| (&a.0, &a.1.path).cmp(&(&b.0, &b.1.path)));
+        let mut ranges: Vec<Vec<&Arc<LakeFile>>> = Vec::new();
+        let mut end: Option<Key> = None;
+        for ((from, to), file) in parts {
+            match ranges.last_mut().filter(|_| end.as_ref().is_some_and(|end| from <= *end)) {
+                Some(range) => range.push(file),
+                None => ranges.push(vec![file]),
+            }
+            end = end.max(Some(to));
+        }
+        ranges
+    }
+
+    /// Bytes of what is fresh.
+    fn fresh(&self) -> u64 {
+        self.levels[0].iter().map(|file| file.size).sum()
+    }
+
+    /// The first level whose run may hold its own and what is fresh.
+    fn with_room(&self) -> usize {
+        let bytes = |level: usize| self.levels[level].iter().map(|file| file.size).sum::<u64>();
+        let has_room = |level: &usize| self.fresh() + bytes(*level) <= self.bounds.runs[level - 1];
+        (1..LEVELS).find(has_room).unwrap_or(LEVELS)
     }
 
     /// Fresh files go into the first run.
     fn settle(&self, zeal: Zeal) -> Option<Step> {
-        let (small, large): (Vec<_>, Vec<_>) =
-            self.levels[0].iter().copied().partition(|file| file.size < self.bounds.small);
+        let (small, large) = self.whole();
         let chosen = match zeal {
             Zeal::WhenDue if large.len() >= self.bounds.gathered => large,
             Zeal::All => large.into_iter().chain(small).collect(),
             Zeal::WhenDue => return None,
         };
-        let mut inputs = self.some(chosen, self.bounds.settled);
+        let mut inputs = self.some(chosen, self.bounds.settled, self.bounds.beside);
         let span = span_of(&inputs)?;
         inputs.extend(within(&self.levels[1], &span));
         Some(self.step(inputs, 1))
@@ -158,10 +293,10 @@ impl<'a> Year<'a> {
     }
 
     /// As many of the smallest as hold so many bytes, and one at least.
-    fn some(&self, mut fresh: Vec<&Arc<LakeFile>>, most: u64) -> Vec<Arc<LakeFile>> {
+    fn some(&self, mut fresh: Vec<&Arc<LakeFile>>, most: u64, beside: usize) -> Vec<Arc<LakeFile>> {
         fresh.sort_by(|a, b| (a.size, &a.path).cmp(&(b.size, &b.path)));
         let mut bytes = 0;
-        let held = fresh.iter().take(self.bounds.beside).take_while(|file| {
+        let held = fresh.iter().take(beside).take_while(|file| {
             bytes += file.size;
             bytes <= most
         });
@@ -175,9 +310,15 @@ impl<'a> Year<'a> {
         starts.sort_unstable();
         starts.dedup();
         let begins = starts.into_iter().skip(COVERED).step_by(COVERED).collect();
-        Step { year: self.name.to_owned(), inputs, level, begins }
+        Step { year: self.name.to_owned(), inputs, level, begins, parting: None }
     }
 }
+
+/// Ranges that fresh files are parted into at most.
+const MOST_RANGES: usize = 256;
+
+/// Fresh files that are read beside one another where there are many.
+const MANY: usize = 32;
 
 /// What came late is this part of its year at least before it is worked in.
 const LATE: u64 = 32;
@@ -249,6 +390,9 @@ mod tests {
         fresh: 50,
         settled: 120,
         beside: 5,
+        backlog: 300,
+        parted: 250,
+        range: 100,
         file: 40,
         runs: [100, 400, 1600],
     };
@@ -264,7 +408,11 @@ mod tests {
     impl Model {
         fn put(&mut self, year: &str, level: usize, mut rows: Vec<Row>) {
             rows.sort_by_key(|(subject, time)| (subject.is_none(), *subject, *time));
-            let path = format!("access_events/{}", path_at(year, level));
+            self.put_at(&format!("access_events/{}", path_at(year, level)), year, rows);
+        }
+
+        fn put_at(&mut self, path: &str, year: &str, rows: Vec<Row>) {
+            let path = path.to_owned();
             let subjects: Vec<String> =
                 rows.iter().filter_map(|row| row.0).map(|subject| format!("{subject:05}")).collect();
             let times = rows.iter().map(|row| row.1);
@@ -297,19 +445,34 @@ mod tests {
             }
             rows.sort_by_key(|(subject, time)| (subject.is_none(), *subject, *time));
             let mut file: Vec<Row> = Vec::new();
-            let piece = |row: &Row| match (step.level, row.0) {
-                (0, _) => 0,
-                (_, None) => step.begins.len() + 1,
-                (_, Some(subject)) => step.begins.partition_point(|begin| *begin <= format!("{subject:05}")),
+            let mut begins = step.begins.clone();
+            if let Some(Parting { ranges, .. }) = step.parting.filter(|_| begins.is_empty()) {
+                let named: Vec<u16> = rows.iter().filter_map(|row| row.0).collect();
+                begins = named
+                    .iter()
+                    .step_by(named.len().div_ceil(ranges).max(1))
+                    .skip(1)
+                    .map(|s| format!("{s:05}"))
+                    .collect();
+                begins.dedup();
+            }
+            let piece = |row: &Row| match (step.is_parted(), row.0) {
+                (false, _) => 0,
+                (_, None) => begins.len() + 1,
+                (_, Some(subject)) => begins.partition_point(|begin| *begin <= format!("{subject:05}")),
             };
             for row in rows {
-                let is_full = step.level > 0 && file.len() as u64 >= SMALL.file;
+                let is_full = step.is_parted() && file.len() as u64 >= SMALL.file;
                 if file.last().is_some_and(|last| is_full || piece(last) != piece(&row)) {
-                    self.put(&step.year, step.level, std::mem::take(&mut file));
+                    self.put_at(
+                        &format!("access_events/{}", step.path()),
+                        &step.year,
+                        std::mem::take(&mut file),
+                    );
                 }
                 file.push(row);
             }
-            self.put(&step.year, step.level, file);
+            self.put_at(&format!("access_events/{}", step.path()), &step.year, file);
         }
 
         /// Does all that is to be done; how many steps.
@@ -348,9 +511,11 @@ mod tests {
         }
     }
 
-    fn file_of_rows() -> impl Strategy<Value = (bool, Vec<Row>)> {
+    /// Whether it came late, its rows, and whether anybody does anything before the next one.
+    fn file_of_rows() -> impl Strategy<Value = (bool, Vec<Row>, bool)> {
         let subject = prop_oneof![6 => (0..300u16).prop_map(Some), 1 => Just(Some(7)), 2 => Just(None)];
-        (prop::bool::weighted(0.3), prop::collection::vec((subject, 0..1000i64), 1..60))
+        let rows = prop::collection::vec((subject, 0..1000i64), 1..60);
+        (prop::bool::weighted(0.3), rows, prop::bool::weighted(0.7))
     }
 
     proptest! {
@@ -362,13 +527,16 @@ mod tests {
         ) {
             let mut model = Model::default();
             let mut rows = Vec::new();
-            for (n, (is_late, file)) in files.into_iter().enumerate() {
+            for (n, (is_late, file, is_settled)) in files.into_iter().enumerate() {
                 let file: Vec<Row> =
                     file.into_iter().map(|(subject, time)| (subject, time + n as i64 * 50)).collect();
                 rows.extend(file.iter().copied());
                 model.put(if is_late { "2025" } else { "2026" }, 0, file);
-                model.settle(Zeal::WhenDue);
+                if is_settled {
+                    model.settle(Zeal::WhenDue);
+                }
             }
+            model.settle(Zeal::WhenDue);
             let count = rows.len();
             rows.sort_unstable();
             prop_assert_eq!(&model.all(), &rows);
@@ -389,6 +557,26 @@ mod tests {
             prop_assert!(runs("2025") <= 1, "a year that has ended lies in one run");
             prop_assert_eq!(model.all(), rows);
         }
+    }
+
+    #[test]
+    fn what_comes_at_once_is_written_twice_or_three_times() {
+        let mut model = Model::default();
+        for n in 0..200i64 {
+            model.put("2026", 0, (0..40).map(|at| (Some(((n * 40 + at) * 7919 % 3001) as u16), n)).collect());
+        }
+        let rows = model.all();
+        model.written = 0;
+        model.settle(Zeal::All);
+        assert_eq!(model.all(), rows);
+        assert!(model.written <= 3 * rows.len() as u64, "{} of {} rows", model.written, rows.len());
+        let levels: Vec<usize> =
+            (0..=LEVELS).filter(|level| !model.level("2026", *level).is_empty()).collect();
+        let bytes = |level: usize| model.level("2026", level).iter().map(|file| file.size).sum::<u64>();
+        assert!(
+            levels.len() <= 2 && bytes(LEVELS) * 10 >= rows.len() as u64 * 9,
+            "{levels:?}: the level that has room"
+        );
     }
 
     #[test]

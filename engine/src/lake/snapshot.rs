@@ -21,6 +21,8 @@ struct Inner {
     files: Vec<Arc<Vec<Arc<LakeFile>>>>,
     sources: Arc<BTreeMap<String, SourceState>>,
     again: Arc<BTreeMap<String, AgainState>>,
+    /// Shared by all that are pinned in this process.
+    _pin: Arc<()>,
 }
 
 impl Snapshot {
@@ -65,7 +67,7 @@ impl Snapshot {
     }
 
     /// `events` must have been read before the others: then what it counts is in them.
-    pub(super) fn new(events: &Arc<TableState>, sides: &[Arc<TableState>]) -> Snapshot {
+    pub(super) fn new(events: &Arc<TableState>, sides: &[Arc<TableState>], pin: &Arc<()>) -> Snapshot {
         let counted = |state: &Arc<TableState>| match state.files.iter().all(|file| counts(file, events)) {
             true => Arc::clone(&state.files),
             false => Arc::new(state.files.iter().filter(|f| counts(f, events)).cloned().collect()),
@@ -76,6 +78,7 @@ impl Snapshot {
                 files: std::iter::once(Arc::clone(&events.files)).chain(sides.iter().map(counted)).collect(),
                 sources: Arc::clone(&events.sources),
                 again: Arc::clone(&events.again),
+                _pin: Arc::clone(pin),
             }),
         }
     }

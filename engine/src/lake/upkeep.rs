@@ -36,6 +36,9 @@ pub(super) const BOUNDS: runs::Bounds = runs::Bounds {
     fresh: 16 << 20,
     settled: 40 << 20,
     beside: 10,
+    backlog: 256 << 20,
+    parted: 512 << 20,
+    range: 192 << 20,
     file: 24 << 20,
     runs: [512 << 20, 5 << 30, 50 << 30],
 };
@@ -86,7 +89,8 @@ fn this_year() -> String {
 
 impl Lake {
     /// Does one step towards a lake whose files lie as they should, or says that it does; what it did. Commits do what
-    /// pays by themselves, beside. Waits where replaced files would otherwise take more room than the live ones.
+    /// pays by themselves, beside. Where replaced files would take more room than the live ones, they go at once when
+    /// nobody of Insyn's has the lake open; otherwise it waits.
     ///
     /// # Errors
     /// [`LakeError::Locked`] when another process merges; when files cannot be read or written.
@@ -95,6 +99,7 @@ impl Lake {
             match self.inner.step(Zeal::All).await? {
                 Next::Did(merged) => return Ok(Some(merged)),
                 Next::Nothing => return Ok(None),
+                Next::Room if self.inner.sweep_alone().await? => {}
                 Next::Room => {
                     tracing::info!("waiting until files that were replaced may go");
                     tokio::time::sleep(GRACE / 20).await;
@@ -204,6 +209,17 @@ impl Inner {
             removed += self.sweep_table(self.tables.of(table), grace).await?;
         }
         Ok(removed)
+    }
+
+    /// Removes what was replaced here, unless somebody may read it.
+    pub(super) async fn sweep_alone(&self) -> Result<bool, LakeError> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if Arc::strong_count(&self.pins) > 1 {
+            return Ok(false);
+        }
+        let Some(_alone) = self.presence.alone()? else { return Ok(false) };
+        self.sweep(Duration::ZERO).await?;
+        Ok(true)
     }
 
     async fn sweep_table(&self, log: &TableLog, grace: Duration) -> Result<u64, LakeError> {

@@ -250,6 +250,17 @@ pub enum RulesAction {
     List(FormatOption),
     /// Lint the pack: names, languages, SQL, parameters, cases.
     Check,
+    /// How much each explanation explains, how much no other does, and how much it would by chance.
+    Explanations {
+        /// From this time [default: all that is stored].
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// To this time, not included; a date means to the end of that day.
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        #[command(flatten)]
+        format: FormatOption,
+    },
     /// Run every rule's own cases.
     Test,
     /// Evaluate the rules.

@@ -186,6 +186,12 @@ impl From<EngineError> for Problem {
     }
 }
 
+impl From<insyn_rules::RunError> for Problem {
+    fn from(error: insyn_rules::RunError) -> Problem {
+        Problem::internal("explaining accesses", &error)
+    }
+}
+
 impl From<SqlError> for Problem {
     fn from(error: SqlError) -> Problem {
         let (status, code) = match &error {

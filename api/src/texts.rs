@@ -272,6 +272,13 @@ texts! {
     people_opened: "Vems journaler", "Whose records";
     people_more: "De {n} med flest besök av {all}.", "The {n} with most visits of {all}.";
     visits_title: "Besök och händelser", "Visits and events";
+    why: "Varför", "Why";
+    why_unexplained: "Ingen känd förklaring", "No known explanation";
+    why_only_by_user: "Bara det som användaren själv kan ha gjort", "Only what the user may have done themself";
+    unexplained_one: "1 besök utan känd förklaring", "1 visit with no known explanation";
+    unexplained_n: "{n} besök utan känd förklaring", "{n} visits with no known explanation";
+    why_by_user: "egen uppgift", "the user's own";
+    why_missing: "Det som förklarar är inte helt: {what} saknas. Det som står utan förklaring kan ha en.", "What explains is not whole: {what} is missing. What stands without an explanation may have one.";
     shown_n: "{n} åtkomster på den här sidan. Ett besök är en följd med mindre än 30 minuters uppehåll.", "{n} accesses on this page. A visit is a series with pauses of less than 30 minutes.";
     no_rows: "Inga åtkomster i loggen.", "No accesses in the log.";
     time: "Tid", "Time";

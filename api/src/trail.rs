@@ -38,6 +38,9 @@ pub(crate) const COLUMNS: &[&str] = &[
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Access {
     pub(crate) event_id: String,
+    /// Its place in the lake.
+    pub(crate) segment: i64,
+    pub(crate) seq: i64,
     pub(crate) source: String,
     /// µs UTC.
     pub(crate) at: i64,
@@ -108,9 +111,12 @@ pub(crate) fn accesses(batches: &[RecordBatch]) -> Vec<Access> {
             (text("user_id"), text("actor_id"), text("user_name"), text("user_title"));
         let (unit, unit_name) = (text("care_unit_id"), text("care_unit_name"));
         let (subject, subject_name) = (text("subject_id"), text("subject_name"));
+        let (segment, seq) = (cells.numbers("segment"), cells.numbers("seq"));
         all.extend(
             (0..batch.num_rows()).map(|row| Access {
                 event_id: event.get(row).into(),
+                segment: segment.get(row),
+                seq: seq.get(row),
                 source: source.get(row).into(),
                 at: at.get(row).unwrap_or_default(),
                 ambiguous: ambiguous.get(row),

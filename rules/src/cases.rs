@@ -71,10 +71,10 @@ impl TestReport {
 /// Runs every case of every rule, by the rules' defaults: an organisation's own settings are not what they test.
 pub async fn test(pack: &Pack) -> TestReport {
     let mut rules = Vec::new();
-    for rule in pack.rules() {
+    for rule in pack.every() {
         let mut cases = Vec::new();
         for case in &rule.cases {
-            let failure = run_case(rule, case).await.err();
+            let failure = run_case(pack, rule, case).await.err();
             cases.push(CaseResult {
                 name: case.name.clone(),
                 file: rule.file.clone(),
@@ -107,13 +107,13 @@ pub(crate) fn event_ids(case: &Case) -> impl Iterator<Item = String> {
     })
 }
 
-async fn run_case(rule: &Rule, case: &Case) -> Result<(), String> {
+async fn run_case(pack: &Pack, rule: &Rule, case: &Case) -> Result<(), String> {
     let mut rule = rule.clone();
     rule.status = crate::rule::Status::Stable;
     for param in rule.params.values_mut() {
         param.value = param.default.clone();
     }
-    let mut pack = Pack::alone(rule.clone());
+    let mut pack = pack.alone(rule.clone());
     for (name, value) in &case.set {
         pack.set(&rule.id, name, value.clone())?;
     }

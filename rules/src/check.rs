@@ -242,6 +242,7 @@ impl Lint<'_> {
             ..self.rule.clone()
         };
         let desk = Desk::over(&empty, &[&known]).await?;
+        crate::explain::lay(&[], &desk, (0, 1)).await.map_err(DataFusionError::Plan)?;
         let plan = match desk.ctx.sql(&rendered.sql).await {
             Ok(frame) => frame,
             Err(error) => {
@@ -257,16 +258,14 @@ impl Lint<'_> {
             return Ok(());
         }
         let columns: Vec<String> = plan.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let own = self.rule.explains.iter().flat_map(|_| crate::explain::COLUMNS);
+        let expected: Vec<&str> = hits::COLUMNS.iter().copied().chain(own).collect();
         let missing: Vec<&str> =
-            hits::COLUMNS.iter().copied().filter(|c| !columns.iter().any(|k| k == c)).collect();
+            expected.iter().copied().filter(|c| !columns.iter().any(|k| k == c)).collect();
         if !missing.is_empty() {
             self.add(
                 self.places.sql.start,
-                format!(
-                    "the SQL gives no column {}, expected {}",
-                    missing.join(", "),
-                    hits::COLUMNS.join(", ")
-                ),
+                format!("the SQL gives no column {}, expected {}", missing.join(", "), expected.join(", ")),
             );
         }
         for (language, key, template) in

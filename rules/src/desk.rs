@@ -7,6 +7,7 @@
 //!   person: the id resolved through `identities`, as in `accesses`; the function `subject_key(id)` does the same;
 //! - `unit_reach` (care_unit_id, near_unit_id): a unit and those whose relations count as its own: itself, every unit
 //!   above it, and the parts right below it;
+//! - `explained` (segment, seq, explanation, explains, by_user, made_at): the looks that explanations have a reason for;
 //! - `assigned` (user_id, care_unit_id, near_unit_id, valid_from, valid_to): `assignments` through `unit_reach`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -19,6 +20,7 @@ use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::explain::EXPLAINED;
 use crate::rule::Rule;
 use crate::sql;
 
@@ -66,6 +68,8 @@ pub(crate) struct Desk {
     source: SessionContext,
     columns: Vec<String>,
     rows: BTreeMap<String, usize>,
+    /// The persons that all on it is about; none: everybody.
+    about: Option<Vec<String>>,
     reach: HashMap<String, Vec<String>>,
     /// By unit: those who lead it or a unit above it.
     leaders: HashMap<String, Vec<String>>,
@@ -74,6 +78,15 @@ pub(crate) struct Desk {
 impl Desk {
     /// Lays out the context tables that `rules` mention; [`Desk::lay`] adds the accesses of a period.
     pub async fn over(source: &SessionContext, rules: &[&Rule]) -> Result<Desk, DataFusionError> {
+        Desk::about(source, rules, None).await
+    }
+
+    /// The same, with no more than what is about these persons, under the ids that tables write them with.
+    pub async fn about(
+        source: &SessionContext,
+        rules: &[&Rule],
+        about: Option<Vec<String>>,
+    ) -> Result<Desk, DataFusionError> {
         let mut config = SessionConfig::new().with_information_schema(false);
         config.options_mut().sql_parser.collect_spans = true;
         config.options_mut().sql_parser.map_string_types_to_utf8view = false;
@@ -90,6 +103,7 @@ impl Desk {
             source: source.clone(),
             columns,
             rows: BTreeMap::new(),
+            about,
             reach: HashMap::new(),
             leaders: HashMap::new(),
         };
@@ -109,21 +123,42 @@ impl Desk {
     /// Puts the accesses of [from, to) on the desk, in place of those before; returns them.
     pub async fn lay(&self, from: i64, to: i64) -> Result<Vec<RecordBatch>, DataFusionError> {
         let query = format!(
-            "select {} from accesses where occurred_at >= {} and occurred_at < {}",
+            "select {} from accesses where occurred_at >= {} and occurred_at < {}{}",
             self.columns.join(", "),
             sql::timestamp(from),
-            sql::timestamp(to)
+            sql::timestamp(to),
+            self.of_persons(" and")
         );
         let frame = self.source.sql(&query).await?;
         let schema: SchemaRef = Arc::clone(frame.schema().inner());
         let parts = if from == to { vec![Vec::new()] } else { frame.collect_partitioned().await? };
         let rows: Vec<RecordBatch> = parts.iter().flatten().cloned().collect();
+        self.put_accesses(schema, parts).await?;
+        Ok(rows)
+    }
+
+    /// Puts these accesses on the desk, in place of those before.
+    pub async fn put_accesses(
+        &self,
+        schema: SchemaRef,
+        parts: Vec<Vec<RecordBatch>>,
+    ) -> Result<(), DataFusionError> {
         self.put("accesses", schema, parts)?;
         // A view keeps the plan of the table it was made over, so it is made again.
         self.ctx.deregister_table("looks")?;
         let looks = self.ctx.sql(LOOKS).await?;
         self.ctx.register_table("looks", looks.into_view())?;
-        Ok(rows)
+        Ok(())
+    }
+
+    /// A condition that leaves nobody else's rows, after `word`; empty where all are asked for.
+    fn of_persons(&self, word: &str) -> String {
+        let Some(about) = &self.about else { return String::new() };
+        let ids: Vec<String> = about.iter().map(|id| sql::quoted(id)).collect();
+        match ids.is_empty() {
+            true => format!("{word} false"),
+            false => format!("{word} subject_id in ({})", ids.join(", ")),
+        }
     }
 
     /// How many rows a context table has; `None` when nothing asked for it.
@@ -133,7 +168,7 @@ impl Desk {
 
     /// The names of everything a rule may read, for those who misspell one.
     pub fn tables(&self) -> Vec<String> {
-        let own = ["accesses", "looks", "unit_reach", "assigned"].into_iter();
+        let own = ["accesses", "looks", "unit_reach", "assigned", EXPLAINED].into_iter();
         own.chain(LAKE_TABLES.iter().copied()).chain(context_tables()).map(str::to_owned).collect()
     }
 
@@ -164,7 +199,9 @@ impl Desk {
 
     async fn lay_context(&mut self, table: &str) -> Result<(), DataFusionError> {
         let keys = PEOPLE.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, keys)| keys);
-        let frame = self.source.table(table).await?;
+        let names_them = keys.iter().any(|(column, _)| *column == "subject_id");
+        let of_persons = if names_them { self.of_persons(" where") } else { String::new() };
+        let frame = self.source.sql(&format!("select * from {table}{of_persons}")).await?;
         let (mut schema, mut parts) =
             (Arc::clone(frame.schema().inner()), frame.collect_partitioned().await?);
         let count = parts.iter().flatten().map(RecordBatch::num_rows).sum();
@@ -237,7 +274,9 @@ impl Desk {
         }
         // A unit that `units` does not have still is near to itself.
         for table in ["care_relations", "assignments"] {
-            let query = format!("select distinct care_unit_id from {table}");
+            let of_persons =
+                if table == "care_relations" { self.of_persons(" where") } else { String::new() };
+            let query = format!("select distinct care_unit_id from {table}{of_persons}");
             known.extend(texts(&self.source, &query, 1).await?.into_iter().flatten().flatten());
         }
         let mut near: HashMap<String, Vec<String>> = HashMap::new();

@@ -9,7 +9,7 @@ use toml::{Spanned, Value};
 use crate::check::Problem;
 use crate::pack::unknown;
 use crate::rule::{
-    Case, CaseValue, Duration, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize,
+    Case, CaseValue, Duration, Explains, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize,
 };
 
 /// What a file turned out to be.
@@ -83,9 +83,19 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Read, Problem> {
     let title = words("title", raw.title);
     let description = words("description", raw.description);
     let why = words("why", raw.why);
-    let ground = words("ground", raw.ground);
+    // An explanation makes no finding, and needs nothing that is said of one.
+    let explains = raw.explains.is_some();
+    let missing = |key: &str| problem(None, format!("missing field `{key}`"));
+    let mut of_rule = |key: &str, text: Option<RawText>| match text {
+        Some(text) => Ok(words(key, text)),
+        None if explains => Ok(Text::default()),
+        None => Err(missing(key)),
+    };
+    let ground = of_rule("ground", raw.ground)?;
+    let runbook = of_rule("runbook", raw.runbook)?;
     let errs = words("errs", raw.errs);
-    let runbook = words("runbook", raw.runbook);
+    let level = raw.level.or(explains.then_some(Level::Informational)).ok_or_else(|| missing("level"))?;
+    let window = raw.window.or(explains.then_some(WindowSize::Day)).ok_or_else(|| missing("window"))?;
     let mut params = BTreeMap::new();
     for (name, raw) in raw.parameters {
         let span = raw.span();
@@ -109,11 +119,14 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Read, Problem> {
     let rule = Rule {
         id: raw.id.into_inner(),
         version: raw.version,
-        level: raw.level,
+        level,
         status: raw.status,
         kind: raw.kind,
-        window: raw.window,
+        window,
         intrusive: raw.intrusive,
+        explains: raw.explains,
+        leans_on: None,
+        most: None,
         held_back: None,
         title,
         description,
@@ -182,19 +195,20 @@ fn distance(a: &str, b: &str) -> usize {
 struct RawRule {
     id: Spanned<String>,
     version: u32,
-    level: Level,
+    level: Option<Level>,
     status: Status,
     #[serde(default = "match_kind")]
     kind: Kind,
-    window: WindowSize,
+    window: Option<WindowSize>,
     #[serde(default)]
     intrusive: bool,
+    explains: Option<Explains>,
     title: RawText,
     description: RawText,
     why: RawText,
-    ground: RawText,
+    ground: Option<RawText>,
     errs: RawText,
-    runbook: RawText,
+    runbook: Option<RawText>,
     #[serde(default)]
     needs: Vec<Spanned<String>>,
     #[serde(default)]

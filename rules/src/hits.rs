@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use chrono::DateTime;
@@ -58,9 +58,7 @@ pub(crate) fn read(
         let en = Template::compile(&rule.why.en, Language::En, rule, &names);
         let shown = batch.columns().iter().map(|c| shown(c, zone)).collect::<Result<Vec<_>, _>>()?;
         let text = |name: &str| column(batch, name, &DataType::Utf8).map(|a| a.as_string::<i32>().clone());
-        let long =
-            |name: &str| column(batch, name, &DataType::Int64).map(|a| a.as_primitive::<Int64Type>().clone());
-        let (segment, seq) = (long("segment")?, long("seq")?);
+        let (segment, seq) = (long(batch, "segment")?, long(batch, "seq")?);
         let (event_id, source, actor) = (text("event_id")?, text("source")?, text("actor_id")?);
         let (subject, unit, controller) =
             (text("subject_key")?, text("care_unit_id")?, text("controller_id")?);
@@ -75,6 +73,7 @@ pub(crate) fn read(
                 Some(word) => word.parse().map_err(DataFusionError::Plan)?,
                 None => rule.level,
             };
+            let level = rule.most.map_or(level, |most| level.min(most));
             hits.push(Hit {
                 rule: number,
                 place: (segment.value(row), seq.value(row)),
@@ -104,9 +103,7 @@ pub(crate) fn name_activities(hits: &mut [Hit], rows: &[RecordBatch]) -> Result<
         return Ok(());
     }
     for batch in rows {
-        let long =
-            |name: &str| column(batch, name, &DataType::Int64).map(|a| a.as_primitive::<Int64Type>().clone());
-        let (segment, seq) = (long("segment")?, long("seq")?);
+        let (segment, seq) = (long(batch, "segment")?, long(batch, "seq")?);
         let activity = column(batch, "activity", &DataType::Utf8)?.as_string::<i32>().clone();
         for row in (0..batch.num_rows()).filter(|row| activity.is_valid(*row)) {
             for hit in wanted.get_mut(&(segment.value(row), seq.value(row))).into_iter().flatten() {
@@ -115,6 +112,11 @@ pub(crate) fn name_activities(hits: &mut [Hit], rows: &[RecordBatch]) -> Result<
         }
     }
     Ok(())
+}
+
+/// A column of whole numbers.
+pub(crate) fn long(batch: &RecordBatch, name: &str) -> Result<Int64Array, DataFusionError> {
+    Ok(column(batch, name, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }
 
 fn column(batch: &RecordBatch, name: &str, kind: &DataType) -> Result<ArrayRef, DataFusionError> {

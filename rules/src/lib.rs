@@ -16,10 +16,12 @@ mod check;
 mod coverage;
 mod desk;
 mod evidence;
+mod explain;
 mod file;
 mod finding;
 mod group;
 mod hits;
+mod measure;
 mod pack;
 mod record;
 mod rest;
@@ -32,10 +34,12 @@ mod sql;
 
 pub use cases::{CaseResult, RuleTest, TestReport, test};
 pub use check::{Problem, check};
+pub use explain::{Asked, Because, Reasons, Standing, explain};
 pub use finding::{Event, Finding, FindingStatus, Outcome, identity};
+pub use measure::{Measured, MeasuredExplanation, Share, measure};
 pub use pack::{Pack, PackError};
 pub use record::{
     FindingStore, NotEvaluated, Recorded, RuleRun, RuleState, RunRecord, RunReport, StoreError,
 };
-pub use rule::{Case, Duration, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize};
+pub use rule::{Case, Duration, Explains, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize};
 pub use run::{ContextState, Limits, RunError, Window, evaluate, run};

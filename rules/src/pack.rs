@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::check::Problem;
+use crate::explain::EXPLAINED;
 use crate::file::{self, Override, Places, Read, nearest};
-use crate::rule::Rule;
+use crate::rule::{Rule, Status};
+use crate::sql;
 
 /// Our rule files, by name. A test holds that this list and the folder are the same.
 const BUILTIN: &[(&str, &str)] = &[
@@ -27,11 +29,35 @@ const BUILTIN: &[(&str, &str)] = &[
     ("rules/pack/watch-list.toml", include_str!("../pack/watch-list.toml")),
 ];
 
-/// A set of rules, in order of their ids. A file that cannot be read is a problem and stops none of the others.
+/// Our files of explanations, likewise.
+const EXPLANATIONS: &[(&str, &str)] = &[
+    ("rules/explanations/admission.toml", include_str!("../explanations/admission.toml")),
+    ("rules/explanations/booking.toml", include_str!("../explanations/booking.toml")),
+    ("rules/explanations/consent.toml", include_str!("../explanations/consent.toml")),
+    ("rules/explanations/home-care.toml", include_str!("../explanations/home-care.toml")),
+    ("rules/explanations/in-person.toml", include_str!("../explanations/in-person.toml")),
+    ("rules/explanations/laboratory-order.toml", include_str!("../explanations/laboratory-order.toml")),
+    ("rules/explanations/mistaken-opening.toml", include_str!("../explanations/mistaken-opening.toml")),
+    ("rules/explanations/on-call.toml", include_str!("../explanations/on-call.toml")),
+    ("rules/explanations/other-relation.toml", include_str!("../explanations/other-relation.toml")),
+    ("rules/explanations/placed-elsewhere.toml", include_str!("../explanations/placed-elsewhere.toml")),
+    ("rules/explanations/pupil.toml", include_str!("../explanations/pupil.toml")),
+    ("rules/explanations/referral.toml", include_str!("../explanations/referral.toml")),
+    ("rules/explanations/registration.toml", include_str!("../explanations/registration.toml")),
+    ("rules/explanations/social-case.toml", include_str!("../explanations/social-case.toml")),
+    ("rules/explanations/stated-purpose.toml", include_str!("../explanations/stated-purpose.toml")),
+    ("rules/explanations/visit.toml", include_str!("../explanations/visit.toml")),
+    ("rules/explanations/wrote-in-record.toml", include_str!("../explanations/wrote-in-record.toml")),
+];
+
+/// A set of rules and of explanations, each in order of their ids. A file that cannot be read is a problem and stops none
+/// of the others.
 #[derive(Debug, Clone, Default)]
 pub struct Pack {
     rules: Vec<Rule>,
     places: Vec<Places>,
+    explanations: Vec<Rule>,
+    explanations_places: Vec<Places>,
     problems: Vec<Problem>,
 }
 
@@ -54,7 +80,7 @@ impl Pack {
     /// # Errors
     /// None today: the files are part of the program, and [`Pack::problems`] tells what is wrong in them.
     pub fn builtin() -> Result<Pack, PackError> {
-        Ok(Pack::of(BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()))
+        Ok(Pack::of(builtin()))
     }
 
     /// Our own rules and those of `dir`, which may add rules, or change level, status and parameters of ours by
@@ -67,8 +93,7 @@ impl Pack {
             let path = path.to_owned();
             move |source| PackError::Io { path, source }
         };
-        let mut files: Vec<(String, String)> =
-            BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let mut files = builtin();
         let mut own = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(io(dir))? {
             let path = entry.map_err(io(dir))?.path();
@@ -98,9 +123,9 @@ impl Pack {
         for change in overrides {
             pack.change(change);
         }
-        let mut both: Vec<(Rule, Places)> = pack.rules.drain(..).zip(pack.places.drain(..)).collect();
-        both.sort_by(|a, b| a.0.id.cmp(&b.0.id));
-        (pack.rules, pack.places) = both.into_iter().unzip();
+        sort(&mut pack.rules, &mut pack.places);
+        sort(&mut pack.explanations, &mut pack.explanations_places);
+        pack.lean();
         pack
     }
 
@@ -112,6 +137,11 @@ impl Pack {
     /// The rule with this id.
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.rules.iter().find(|r| r.id == id)
+    }
+
+    /// The explanations that are in use, in order of their ids.
+    pub fn explanations(&self) -> impl Iterator<Item = &Rule> {
+        self.explanations.iter().filter(|rule| rule.status != Status::Deprecated)
     }
 
     /// What could not be read.
@@ -144,8 +174,9 @@ impl Pack {
     /// # Errors
     /// What was found and what was expected, with the nearest right name.
     pub fn set(&mut self, rule: &str, param: &str, value: crate::rule::ParamValue) -> Result<(), String> {
-        let ids: Vec<String> = self.rules.iter().map(|r| r.id.clone()).collect();
-        let Some(found) = self.rules.iter_mut().find(|r| r.id == rule) else {
+        let ids: Vec<String> = self.every().map(|r| r.id.clone()).collect();
+        let mut every = self.rules.iter_mut().chain(&mut self.explanations);
+        let Some(found) = every.find(|r| r.id == rule) else {
             return Err(unknown("rule", rule, ids.iter().map(String::as_str)));
         };
         let names: Vec<String> = found.params.keys().cloned().collect();
@@ -154,34 +185,58 @@ impl Pack {
         };
         file::allowed(old, &value).map_err(|what| format!("parameter \"{param}\" of \"{rule}\": {what}"))?;
         old.value = value;
+        self.lean();
         Ok(())
     }
 
-    pub(crate) fn alone(rule: Rule) -> Pack {
-        Pack { rules: vec![rule], places: vec![Places::default()], problems: Vec::new() }
+    /// A pack of one rule, with all explanations; an explanation is judged as if it were a rule.
+    pub(crate) fn alone(&self, rule: Rule) -> Pack {
+        let mut explanations = self.explanations.clone();
+        for param in explanations.iter_mut().flat_map(|rule| rule.params.values_mut()) {
+            param.value = param.default.clone();
+        }
+        Pack { rules: vec![rule], places: vec![Places::default()], explanations, ..Pack::default() }
+    }
+
+    /// Rules and explanations.
+    pub(crate) fn every(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().chain(&self.explanations)
     }
 
     pub(crate) fn placed(&self) -> impl Iterator<Item = (&Rule, &Places)> {
-        self.rules.iter().zip(&self.places)
+        self.every().zip(self.places.iter().chain(&self.explanations_places))
+    }
+
+    /// Says of each rule that leans on explanations how these are set: they decide what it finds.
+    fn lean(&mut self) {
+        let set: Vec<String> = self.explanations().map(Rule::setting).collect();
+        for rule in &mut self.rules {
+            let leans = sql::words(&rule.sql).iter().any(|word| word == EXPLAINED);
+            rule.leans_on = leans.then(|| set.join("; "));
+        }
     }
 
     fn add(&mut self, rule: Rule, places: Places) {
-        if let Some(other) = self.rules.iter().find(|r| r.id == rule.id) {
-            let what = format!(
-                "found a second rule \"{}\" (the first is {}), expected each id once",
-                rule.id, other.file
-            );
+        let other = self.every().find(|known| known.id == rule.id).map(|other| other.file.clone());
+        if let Some(other) = other {
+            let what =
+                format!("found a second rule \"{}\" (the first is {other}), expected each id once", rule.id);
             self.problems.push(Problem::at(&rule.file, &places.text, places.id.start, what));
             return;
         }
-        self.rules.push(rule);
-        self.places.push(places);
+        let (rules, all_places) = match rule.explains {
+            Some(_) => (&mut self.explanations, &mut self.explanations_places),
+            None => (&mut self.rules, &mut self.places),
+        };
+        rules.push(rule);
+        all_places.push(places);
     }
 
     fn change(&mut self, change: Override) {
         let problem = |at: usize, what: String| Problem::at(&change.file, &change.text, at, what);
-        let ids: Vec<String> = self.rules.iter().map(|r| r.id.clone()).collect();
-        let Some(rule) = self.rules.iter_mut().find(|r| r.id == change.rule) else {
+        let ids: Vec<String> = self.every().map(|r| r.id.clone()).collect();
+        let mut every = self.rules.iter_mut().chain(&mut self.explanations);
+        let Some(rule) = every.find(|r| r.id == change.rule) else {
             let what = unknown("rule", &change.rule, ids.iter().map(String::as_str));
             self.problems.push(problem(change.rule_at.start, what));
             return;
@@ -202,9 +257,21 @@ impl Pack {
             param.value = value.clone();
         }
         changed.level = change.level.unwrap_or(rule.level);
+        changed.most = change.level.filter(|level| *level < rule.level).or(rule.most);
         changed.status = change.status.unwrap_or(rule.status);
         *rule = changed;
     }
+}
+
+fn builtin() -> Vec<(String, String)> {
+    let files = BUILTIN.iter().chain(EXPLANATIONS);
+    files.map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+fn sort(rules: &mut Vec<Rule>, places: &mut Vec<Places>) {
+    let mut both: Vec<(Rule, Places)> = rules.drain(..).zip(places.drain(..)).collect();
+    both.sort_by(|a, b| a.0.id.cmp(&b.0.id));
+    (*rules, *places) = both.into_iter().unzip();
 }
 
 /// "found … , expected one of …; nearest …" for a name that nobody knows.

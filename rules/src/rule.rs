@@ -34,6 +34,12 @@ pub struct Rule {
     pub window: WindowSize,
     /// Rests on address, kin, name, schedule or volume: a mark for those who decide which rules run.
     pub intrusive: bool,
+    /// Whom it explains, where it is an explanation: a reason to look, not a reason to ask about a look.
+    pub explains: Option<Explains>,
+    /// The explanations that it leans on and how they are set, where it does.
+    pub leans_on: Option<String>,
+    /// What the organisation has lowered its level to: none of its findings has a higher one.
+    pub most: Option<Level>,
     /// Why it is not judged, though what it needs may be there.
     pub held_back: Option<String>,
     /// What was seen, in a few words.
@@ -88,7 +94,14 @@ impl Rule {
 
     /// The value of each parameter as sentences and evidence show it.
     pub fn shown_params(&self) -> BTreeMap<&str, String> {
-        self.params.iter().map(|(name, param)| (name.as_str(), param.value.to_string())).collect()
+        let params = self.params.iter().map(|(name, param)| (name.as_str(), param.value.to_string()));
+        params.chain(self.leans_on.iter().map(|set| ("explanations", set.clone()))).collect()
+    }
+
+    /// Its name with version and parameters: what it finds follows from these.
+    pub(crate) fn setting(&self) -> String {
+        let params = self.params.iter().map(|(name, param)| format!(" {name}={}", param.value));
+        format!("{} {}{}", self.id, self.version, params.collect::<String>())
     }
 }
 
@@ -117,6 +130,18 @@ words! {
         Stable = "stable",
         /// Kept for old findings; not evaluated.
         Deprecated = "deprecated",
+    }
+}
+
+words! {
+    /// Whom an explanation explains.
+    Explains, "explains" {
+        /// The user in person has to do with the record.
+        Person = "person",
+        /// The user's unit has.
+        Unit = "unit",
+        /// The user's care provider has: no more than that the record may be there to be read.
+        Provider = "provider",
     }
 }
 

@@ -15,6 +15,7 @@ use insyn_engine::session::Session;
 use crate::calendar::CalendarWindow;
 use crate::coverage::Coverage;
 use crate::desk::Desk;
+use crate::explain;
 use crate::finding::Finding;
 use crate::group;
 use crate::hits::{self, Hit};
@@ -137,7 +138,12 @@ async fn judge_all(
 ) -> Result<(RunRecord, Vec<Finding>, Vec<String>), RunError> {
     let started_at = Utc::now().timestamp_micros();
     let rules: Vec<&Rule> = pack.rules().iter().filter(|r| r.status != Status::Deprecated).collect();
-    let desk = Desk::over(source, &rules).await?;
+    let explanations: Vec<&Rule> = match rules.iter().any(|rule| rule.leans_on.is_some()) {
+        true => pack.explanations().collect(),
+        false => Vec::new(),
+    };
+    let read: Vec<&Rule> = rules.iter().chain(&explanations).copied().collect();
+    let desk = Desk::over(source, &read).await?;
     let mut states: Vec<State<'_>> = rules.iter().map(|rule| State::of(rule, &desk)).collect();
     let stored = Stored::read(source, window).await?;
     let mut hits: Vec<Hit> = Vec::new();
@@ -150,8 +156,9 @@ async fn judge_all(
         }
         let mut read_to: HashMap<String, i64> = HashMap::new();
         for slice in slices(period, stored.accesses.div_ceil(limits.slice_rows.max(1))) {
-            let sight = sight(&rules, slice, zone);
+            let sight = sight(&read, slice, zone);
             let rows = desk.lay(sight.0, sight.1).await?;
+            let explained = explain::lay(&explanations, &desk, sight).await;
             latest(&rows, &mut read_to)?;
             waiting.see(&rows, slice)?;
             let before = hits.len();
@@ -159,6 +166,10 @@ async fn judge_all(
                 states.iter_mut().enumerate().filter(|(_, s)| s.run.state == RuleState::Evaluated)
             {
                 let clock = Instant::now();
+                if let (Some(_), Err(why)) = (&state.rule.leans_on, &explained) {
+                    state.fail(why.clone());
+                    continue;
+                }
                 match judge(state, n, &desk, &rows, slice, zone, context, limits, &mut waiting).await {
                     Ok(found) => hits.extend(found),
                     Err(why) => state.fail(why),
@@ -401,14 +412,14 @@ pub(crate) fn plain(error: &DataFusionError) -> String {
 }
 
 /// What the lake holds for a period.
-struct Stored {
+pub(crate) struct Stored {
     first: Option<i64>,
     last: Option<i64>,
-    accesses: u64,
+    pub accesses: u64,
 }
 
 impl Stored {
-    async fn read(source: &SessionContext, window: Window) -> Result<Stored, DataFusionError> {
+    pub async fn read(source: &SessionContext, window: Window) -> Result<Stored, DataFusionError> {
         let mut query =
             "select min(occurred_at), max(occurred_at), count(*) from access_events where source <> 'insyn'"
                 .to_owned();
@@ -431,6 +442,11 @@ impl Stored {
         Ok(stored)
     }
 
+    /// From the first access to after the last.
+    pub fn touched(&self) -> Option<(i64, i64)> {
+        Some((self.first?, self.last? + 1))
+    }
+
     /// The period to judge: every calendar window that the accesses of the asked period touch, whole.
     fn period(&self, rules: &[&Rule], window: Window, zone: Tz) -> Option<(i64, i64)> {
         let (first, last) = (self.first?, self.last?);
@@ -444,7 +460,7 @@ impl Stored {
 
 /// Cuts a period into `pieces` slices of one length, none shorter than a minute. Findings are made of all of them, so
 /// that a cut may fall anywhere.
-fn slices(period: (i64, i64), pieces: u64) -> Vec<(i64, i64)> {
+pub(crate) fn slices(period: (i64, i64), pieces: u64) -> Vec<(i64, i64)> {
     let pieces = i64::try_from(pieces.max(1)).unwrap_or(i64::MAX);
     let step = ((period.1 - period.0).div_euclid(pieces) + 1).max(60_000_000);
     let mut cuts = Vec::new();

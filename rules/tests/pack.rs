@@ -1,6 +1,8 @@
 //! The pack as it is shipped, lint over broken rules, and what runs promise.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "pack/explain.rs"]
+mod explain;
 #[path = "pack/lint.rs"]
 mod lint;
 #[path = "pack/runs.rs"]
@@ -11,17 +13,19 @@ mod world;
 use insyn_rules::{Level, Pack};
 
 #[test]
-fn the_pack_is_the_folder() {
-    let mut files: Vec<String> = std::fs::read_dir(
-        std::path::Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("pack"),
-    )
-    .unwrap()
-    .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-    .collect();
-    files.sort();
+fn the_pack_is_the_folders() {
+    let files = |folder: &str| -> Vec<String> {
+        let room = std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
+        let entries = std::fs::read_dir(room.join(folder)).unwrap();
+        let mut files: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        files
+    };
     let pack = Pack::builtin().unwrap();
-    let rules: Vec<String> = pack.rules().iter().map(|r| format!("{}.toml", r.id)).collect();
-    assert_eq!(files, rules);
+    let of = |ids: Vec<&str>| -> Vec<String> { ids.iter().map(|id| format!("{id}.toml")).collect() };
+    assert_eq!(files("pack"), of(pack.rules().iter().map(|r| r.id.as_str()).collect()));
+    assert_eq!(files("explanations"), of(pack.explanations().map(|r| r.id.as_str()).collect()));
     assert!(pack.problems().is_empty(), "{:?}", pack.problems());
 }
 
@@ -57,19 +61,21 @@ fn every_rule_carries_positive_and_negative_cases() {
 fn an_own_pack_changes_parameters_and_adds_rules() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-    write(
-        "ours.toml",
-        "override = \"no-care-relation\"\nlevel = \"high\"\n[parameters]\nbefore = \"7 days\"\n",
-    );
+    write("ours.toml", "override = \"emergency-without-note\"\nlevel = \"critical\"\n");
+    write("visits.toml", "override = \"visit\"\n[parameters]\nbefore = \"7 days\"\n");
+    write("bookings.toml", "override = \"booking\"\nstatus = \"deprecated\"\n");
     write("own-second.toml", &world::own_record().replace("\"own-record\"", "\"own-second\""));
     write("notes.txt", "not a rule");
     let pack = Pack::load(dir.path()).unwrap();
     assert!(pack.problems().is_empty(), "{:?}", pack.problems());
     assert_eq!(pack.rules().len(), Pack::builtin().unwrap().rules().len() + 1);
-    let rule = pack.rule("no-care-relation").unwrap();
-    assert_eq!(rule.level, Level::High);
-    assert_eq!(rule.params["before"].value.to_string(), "7 days");
-    assert_eq!(rule.params["before"].default.to_string(), "14 days");
+    assert_eq!(pack.rule("emergency-without-note").unwrap().level, Level::Critical);
+    let visit = pack.explanations().find(|explanation| explanation.id == "visit").unwrap();
+    assert_eq!(visit.params["before"].value.to_string(), "7 days");
+    assert_eq!(visit.params["before"].default.to_string(), "14 days");
+    assert!(pack.explanations().all(|explanation| explanation.id != "booking"), "it is switched off");
+    let leans = pack.rule("no-care-relation").unwrap().leans_on.clone().unwrap();
+    assert!(leans.contains("visit 1 after=30 days before=7 days") && !leans.contains("booking 1"), "{leans}");
 }
 
 #[test]
@@ -77,18 +83,13 @@ fn an_override_past_its_bounds_changes_nothing_and_says_where() {
     let dir = tempfile::tempdir().unwrap();
     for (text, line, column, says) in [
         (
-            "override = \"no-care-relation\"\n[parameters]\nbefore = \"91 days\"\n",
+            "override = \"visit\"\n[parameters]\nbefore = \"91 days\"\n",
             3,
             10,
             "expected between 0 days and 90 days",
         ),
-        (
-            "override = \"no-care-relation\"\n[parameters]\nbefore = 7\n",
-            3,
-            10,
-            "expected a value like \"14 days\"",
-        ),
-        ("override = \"no-care-relation\"\n[parameters]\nbefor = \"7 days\"\n", 3, 9, "nearest: \"before\""),
+        ("override = \"visit\"\n[parameters]\nbefore = 7\n", 3, 10, "expected a value like \"14 days\""),
+        ("override = \"visit\"\n[parameters]\nbefor = \"7 days\"\n", 3, 9, "nearest: \"before\""),
         ("override = \"no-care-relations\"\n", 1, 12, "nearest: \"no-care-relation\""),
         ("override = \"own-record\"\nlevle = \"low\"\n", 2, 1, "nearest: `level`"),
         ("override = \"own-record\"\nlevel = \"hgih\"\n", 2, 9, "nearest: `high`"),
@@ -99,6 +100,8 @@ fn an_override_past_its_bounds_changes_nothing_and_says_where() {
         assert!(problem.what.contains(says), "{problem}");
         assert_eq!((problem.line, problem.column), (line, column), "{problem}");
         assert!(problem.file.ends_with("ours.toml"));
-        assert_eq!(pack.rules(), Pack::builtin().unwrap().rules(), "{text}");
+        let builtin = Pack::builtin().unwrap();
+        assert_eq!(pack.rules(), builtin.rules(), "{text}");
+        assert!(pack.explanations().eq(builtin.explanations()), "{text}");
     }
 }

@@ -14,6 +14,9 @@ use crate::print;
 pub async fn run(config: &Path, arguments: Rules) -> anyhow::Result<ExitCode> {
     match arguments.action {
         RulesAction::List(format) => list(&pack(own_folder(config)?.as_deref())?, format.chosen()),
+        RulesAction::Explanations { from, to, format } => {
+            measure(config, from.as_deref(), to.as_deref(), format.chosen()).await
+        }
         RulesAction::Check => check(&pack(own_folder(config)?.as_deref())?).await,
         RulesAction::Test => test(&pack(own_folder(config)?.as_deref())?).await,
         RulesAction::Run { from, to, dry_run } => {
@@ -66,7 +69,12 @@ async fn check(pack: &Pack) -> anyhow::Result<ExitCode> {
     for problem in &problems {
         eprintln!("{}:{}:{}: {}", problem.file, problem.line, problem.column, problem.what);
     }
-    eprintln!("{} rules, {} problems", pack.rules().len(), problems.len());
+    eprintln!(
+        "{} rules, {} explanations, {} problems",
+        pack.rules().len(),
+        pack.explanations().count(),
+        problems.len()
+    );
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -82,7 +90,12 @@ async fn test(pack: &Pack) -> anyhow::Result<ExitCode> {
     }
     let failed = report.failures().count();
     let cases: usize = report.rules.iter().map(|rule| rule.cases.len()).sum();
-    eprintln!("{} rules, {} cases passed, {} failed", report.rules.len(), cases - failed, failed);
+    eprintln!(
+        "{} rules and explanations, {} cases passed, {} failed",
+        report.rules.len(),
+        cases - failed,
+        failed
+    );
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -103,6 +116,62 @@ async fn evaluate(
     tell(&report)?;
     let failed = report.record.rules.iter().any(|rule| rule.state == RuleState::Failed);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+#[derive(Serialize)]
+struct Explaining<'a> {
+    explanation: &'a str,
+    title_sv: &'a str,
+    title_en: &'a str,
+    explains: &'a str,
+    looks: u64,
+    by_user: u64,
+    alone: u64,
+    by_chance: u64,
+    precision: Option<f64>,
+    failed: Option<&'a str>,
+}
+
+/// Counts only, as those of a run: how much each explanation explains, and how much of that it would by chance.
+async fn measure(
+    file: &Path,
+    from: Option<&str>,
+    to: Option<&str>,
+    format: insyn_engine::output::Format,
+) -> anyhow::Result<ExitCode> {
+    let house = House::open(file).await?;
+    let zone = house.config.organisation.timezone;
+    let (from, to) = print::period(from, to, zone)?;
+    let session = house.session(false).await?;
+    let measured = insyn_rules::measure(&house.pack()?, &session, Window { from, to }).await?;
+    let lines: Vec<Explaining<'_>> = measured
+        .explanations
+        .iter()
+        .map(|one| Explaining {
+            explanation: &one.explanation,
+            title_sv: &one.title.sv,
+            title_en: &one.title.en,
+            explains: one.explains.as_str(),
+            looks: one.looks,
+            by_user: one.by_user,
+            alone: one.alone,
+            by_chance: one.by_chance,
+            precision: one.precision.map(|part| (part * 1000.0).round() / 1000.0),
+            failed: one.failed.as_deref(),
+        })
+        .collect();
+    print::records(format, &lines, zone)?;
+    let share = |part: u64| 100.0 * part as f64 / measured.looks.max(1) as f64;
+    eprintln!(
+        "{} accesses to a known person's record; {} ({:.1} %) explained, {} only by the user's own doing; by chance \
+         {:.1} % would be",
+        measured.looks,
+        measured.explained,
+        share(measured.explained),
+        measured.only_by_user,
+        share(measured.by_chance)
+    );
+    Ok(if lines.iter().any(|line| line.failed.is_some()) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Counts only: what a run says must not hold personal data.

@@ -79,6 +79,18 @@ fn the_rules_of_the_pack() {
     is_written("rules", "pack", &table);
 }
 
+#[test]
+fn the_explanations_of_the_pack() {
+    let mut table =
+        String::from("| explanation | explains | svenska | English | errs |\n|---|---|---|---|---|\n");
+    for one in Pack::builtin().unwrap().explanations() {
+        let (explains, title) = (one.explains.unwrap().as_str(), &one.title);
+        writeln!(table, "| `{}` | {explains} | {} | {} | {} |", one.id, title.sv, title.en, one.errs.en)
+            .unwrap();
+    }
+    is_written("rules", "explanations", &table);
+}
+
 #[track_caller]
 fn is_written(file: &str, mark: &str, table: &str) {
     let path = checkout().join(format!("docs/{file}.md"));

@@ -13,6 +13,7 @@ use insyn_review::{Action, Role, Scope};
 use super::{
     Figure, Page, Pager, Visitor, html, html_with,
     visits::{VisitRow, subject_of, unit_of, user_of, visit_rows_for},
+    why, words,
 };
 use crate::{
     app::App,
@@ -36,6 +37,8 @@ use crate::{
 const PAGE: usize = 40;
 /// People of the table.
 const PEOPLE: usize = 25;
+/// Visits to one record that are explained at once, at most.
+const EXPLAINED: usize = 2_000;
 /// Rows that a page is made from, at most: enough for any record, and a bound for a machine account.
 const MOST: usize = 200_000;
 
@@ -77,6 +80,8 @@ struct PersonRow {
     name: String,
     detail: String,
     unit: String,
+    /// Visits that nothing explains, where there are any.
+    unexplained: String,
     visits: String,
     events: String,
     first: String,
@@ -234,11 +239,6 @@ async fn shown(
     let on_page = &visits[start..(start + PAGE).min(visits.len())];
 
     let names = names(&session, target, &tallies, on_page).await;
-    let people = tallies
-        .iter()
-        .take(PEOPLE)
-        .map(|tally| person_row(app, caller, lang, is_record, tally, &names))
-        .collect();
     let on_page_rows: usize = on_page.iter().map(|visit| visit.accesses.len()).sum();
     let next = (start + PAGE < visits.len()).then(|| with_page(parameters, target, handle, number + 1));
     let (of_name, of_id) = match &target.of {
@@ -253,6 +253,32 @@ async fn shown(
         if units(caller, target).is_some() {
             notes.push(t.own_units_only.to_owned());
         }
+    }
+    let asked = page.trace.joined.iter().map(|joined| joined.used.clone());
+    let asked = asked.chain(match &target.of {
+        Of::Record(id) => Some(id.clone()),
+        Of::User(_) => None,
+    });
+    // Of one person's record everything is explained at once; of all that a user opened, what is shown.
+    let explained = if is_record && visits.len() <= EXPLAINED { visits.as_slice() } else { on_page };
+    let reasons = why::read(app, &session, asked, explained).await?;
+    let of_all = if explained.len() == visits.len() { explained } else { &[] };
+    let unexplained = why::unexplained(&reasons, of_all, key);
+    let people = tallies
+        .iter()
+        .take(PEOPLE)
+        .map(|tally| PersonRow {
+            unexplained: unexplained
+                .get(key(&tally.latest))
+                .map(|n| words::counted(lang, t.unexplained_one, t.unexplained_n, *n))
+                .unwrap_or_default(),
+            ..person_row(app, caller, lang, is_record, tally, &names)
+        })
+        .collect();
+    notes.extend(why::missing(lang, &reasons));
+    let mut rows = visit_rows_for(app, lang, on_page, &names, is_record);
+    for (row, visit) in rows.iter_mut().zip(on_page) {
+        row.why = why::of(lang, &reasons, visit);
     }
     let mut people_title = if is_record { t.people_looked } else { t.people_opened }.to_owned();
     if tallies.len() > PEOPLE {
@@ -278,7 +304,7 @@ async fn shown(
         people_column: if is_record { t.who_column } else { t.whose_column },
         people,
         shown: fill(t.shown_n, &[("n", &lang.number(on_page_rows as u64))]),
-        rows: visit_rows_for(app, lang, on_page, &names, is_record),
+        rows,
         pager: Pager { first: (number > 1).then(|| with_page(parameters, target, handle, 1)), next },
     }))
 }
@@ -391,6 +417,7 @@ fn person_row(
         name,
         detail,
         unit: unit_of(latest, names),
+        unexplained: String::new(),
         visits: lang.number(tally.visits),
         events: lang.number(tally.accesses),
         first: lang::minute(app.zone(), tally.first),

@@ -11,6 +11,7 @@ pub(crate) mod sign_in;
 pub(crate) mod source;
 pub(crate) mod start;
 mod visits;
+mod why;
 mod words;
 
 use askama::Template;

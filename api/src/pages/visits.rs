@@ -1,6 +1,6 @@
 //! Visits and accesses as rows of a page: times in the zone, names for ids.
 
-use super::words;
+use super::{why::WhyRow, words};
 use crate::{
     app::App,
     lang::{self, Lang},
@@ -15,6 +15,8 @@ pub(crate) struct VisitRow {
     pub(crate) who: String,
     pub(crate) unit: String,
     pub(crate) count: String,
+    /// Why, where that was asked for.
+    pub(crate) why: WhyRow,
     pub(crate) events: Vec<EventRow>,
 }
 
@@ -92,6 +94,7 @@ pub(crate) fn visit_rows_for(
                 who: other(first).0,
                 unit: unit_of(first, names),
                 count: words::counted(lang, t.events_one, t.events_n, visit.accesses.len() as u64),
+                why: WhyRow::default(),
                 events: visit
                     .accesses
                     .iter()

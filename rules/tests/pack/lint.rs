@@ -125,17 +125,20 @@ async fn the_rule_of_the_documentation_is_one() {
     let pack = Pack::of(vec![
         ("night-reads.toml".to_owned(), rule.clone()),
         ("no-care-relation.toml".to_owned(), world::pack_file("no-care-relation")),
+        ("visit.toml".to_owned(), world::explanation_file("visit")),
+        ("dialysis.toml".to_owned(), shown(&text, "id = \"dialysis\"")),
         ("ours.toml".to_owned(), shown(&text, "override")),
     ]);
     let problems = insyn_rules::check(&pack).await;
     assert!(problems.is_empty(), "{problems:#?}");
+    assert!(pack.explanations().any(|explanation| explanation.id == "dialysis"));
     let report = insyn_rules::test(&pack.only(|rule| rule.id == "night-reads")).await;
     assert!(report.passed(), "{:#?}", report.rules);
     assert_eq!(report.rules[0].cases.len(), 2);
     // Every key that a rule file can have is shown.
     let known = Pack::of(vec![("x.toml".to_owned(), format!("zzz = 1\n{rule}"))]);
     let keys = known.problems()[0].what.clone();
-    for key in keys.split('`').skip(3).step_by(2).filter(|key| *key != "zzz") {
+    for key in keys.split('`').skip(3).step_by(2).filter(|key| !["zzz", "explains"].contains(key)) {
         let line = |line: &str| line.starts_with(&format!("{key} =")) || line.starts_with(&format!("[{key}"));
         assert!(rule.lines().any(line) || rule.contains(&format!("[[{key}]]")), "{key} is not shown: {keys}");
     }

@@ -565,12 +565,13 @@ async fn what_explains_nothing_settles_nothing() {
     // The unit's relations are gone, the whole table is gone, or the rule is another one than then.
     let other_version = {
         let text = world::pack_file("no-care-relation");
-        let text = text.replacen("version = 1", "version = 99", 1);
-        Pack::of(vec![("no-care-relation.toml".into(), text)])
+        let text = text.replacen("version = 2", "version = 99", 1);
+        let visit = world::explanation_file("visit");
+        Pack::of(vec![("no-care-relation.toml".into(), text), ("visit.toml".into(), visit)])
     };
     let mut other_parameters = no_care_relation();
     let days = ParamValue::Duration(insyn_rules::Duration::parse("15 days").unwrap());
-    other_parameters.set("no-care-relation", "before", days).unwrap();
+    other_parameters.set("visit", "before", days).unwrap();
     let explained = format!("{NOT_P1}P1,A,,visit,2020-01-01,\nP2,A,,visit,2020-01-01,\n");
     for (relations, pack) in [
         ("P9,B,,visit,2020-01-01,\n", no_care_relation()),

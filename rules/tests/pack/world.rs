@@ -22,8 +22,16 @@ pub fn own_record() -> String {
 
 /// The text of any rule of the pack.
 pub fn pack_file(rule: &str) -> String {
-    let pack = std::path::Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("pack");
-    std::fs::read_to_string(pack.join(format!("{rule}.toml"))).unwrap()
+    file(&format!("pack/{rule}.toml"))
+}
+
+pub fn explanation_file(explanation: &str) -> String {
+    file(&format!("explanations/{explanation}.toml"))
+}
+
+fn file(path: &str) -> String {
+    let room = std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
+    std::fs::read_to_string(room.join(path)).unwrap()
 }
 
 pub fn at(text: &str) -> i64 {

@@ -1,0 +1,260 @@
+//! Explanations: the reasons to look that the organisation's own data give, and how much each of them explains.
+//!
+//! An explanation is a file like a rule's, of which the SQL names the looks that it has a reason for. What the user could
+//! have made themself (`by_user`) is told, and alone explains nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::error::DataFusionError;
+use insyn_engine::session::Session;
+use serde::Serialize;
+
+use crate::desk::Desk;
+use crate::hits;
+use crate::pack::Pack;
+use crate::rule::{Explains, Rule, Text};
+use crate::run::{Limits, RunError, plain};
+use crate::sql;
+
+/// The table of explained looks.
+pub(crate) const EXPLAINED: &str = "explained";
+/// The column in which an explanation says that the user could have made it themself.
+pub(crate) const BY_USER: &str = "by_user";
+/// The column in which it says when it was made; null where that does not matter.
+const MADE_AT: &str = "made_at";
+/// What an explanation's SQL gives beside what a rule's does.
+pub(crate) const COLUMNS: [&str; 2] = [BY_USER, MADE_AT];
+
+/// A reason that an access has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Because {
+    /// Which explanation.
+    pub explanation: String,
+    /// Whom it explains.
+    pub explains: Explains,
+    /// The user could have made it themself: alone it explains nothing.
+    pub by_user: bool,
+    /// What was seen, in a sentence.
+    pub reason: Text,
+}
+
+/// What is to be explained.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The persons whose records were looked in, under every id that tables and logs write them with.
+    pub subjects: Vec<String>,
+    /// From, µs UTC.
+    pub from: i64,
+    /// To, without it.
+    pub to: i64,
+}
+
+/// The reasons of some accesses.
+#[derive(Debug, Clone, Default)]
+pub struct Reasons {
+    /// By `segment` and `seq`, in order of the explanations.
+    pub of: HashMap<(i64, i64), Vec<Because>>,
+    /// The accesses that ask for a reason: by people at work, in a known person's record.
+    looks: HashSet<(i64, i64)>,
+    /// Explanations that could not be tried, and why.
+    pub failed: Vec<(String, String)>,
+    /// Context tables that explanations need and that nobody has loaded.
+    pub missing: BTreeSet<String>,
+    /// None of the tables that relations are in is loaded: nothing can be said.
+    is_blind: bool,
+}
+
+/// How an access stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Something that the user could not have made explains it.
+    Explained,
+    /// Only the user's own doing would.
+    OnlyByUser,
+    /// Nothing does. That is no reproach: much that is right is not written down.
+    Unexplained,
+}
+
+impl Reasons {
+    /// The reasons of the access at this place.
+    pub fn at(&self, place: (i64, i64)) -> &[Because] {
+        self.of.get(&place).map_or(&[][..], Vec::as_slice)
+    }
+
+    /// How the access at this place stands; none where it asks for no reason, or none could be known.
+    pub fn standing(&self, place: (i64, i64)) -> Option<Standing> {
+        let reasons = self.at(place);
+        if !self.looks.contains(&place) {
+            None
+        } else if reasons.iter().any(Because::explains_alone) {
+            Some(Standing::Explained)
+        } else if reasons.iter().any(|reason| reason.by_user) {
+            Some(Standing::OnlyByUser)
+        } else if self.is_blind || !self.failed.is_empty() {
+            None
+        } else {
+            Some(Standing::Unexplained)
+        }
+    }
+}
+
+impl Because {
+    /// Whether it is enough. A provider's reason says that the record may be there to be read, not why it was.
+    fn explains_alone(&self) -> bool {
+        !self.by_user && self.explains != Explains::Provider
+    }
+}
+
+/// Why somebody looked: the reasons of each access to these persons' records in the period.
+///
+/// # Errors
+/// When the tables that every explanation reads cannot be read; an explanation's own error is in the answer.
+pub async fn explain(pack: &Pack, session: &Session, asked: &Asked) -> Result<Reasons, RunError> {
+    let explanations: Vec<&Rule> = pack.explanations().collect();
+    let desk = Desk::about(session.datafusion(), &explanations, Some(asked.subjects.clone())).await?;
+    let around = around(&explanations);
+    desk.lay(asked.from.saturating_sub(around), asked.to.saturating_add(around)).await?;
+    let mut reasons = Reasons { looks: looks(&desk, (asked.from, asked.to)).await?, ..Reasons::default() };
+    let is_there = |table: &String| {
+        session
+            .context_load()
+            .is_some_and(|load| load.tables.iter().any(|of| of.table == *table && of.rows > 0))
+    };
+    let needs = explanations.iter().flat_map(|rule| &rule.needs);
+    reasons.missing = needs.clone().filter(|table| !is_there(table)).cloned().collect();
+    reasons.is_blind = !needs.clone().any(is_there);
+    for rule in explanations {
+        match reasons_of(rule, &desk, (asked.from, asked.to), session.zone()).await {
+            Ok(found) => {
+                for (place, because) in found {
+                    let known = reasons.of.entry(place).or_default();
+                    match known.iter_mut().find(|known| known.explanation == because.explanation) {
+                        // One reason of a kind is enough; one that is not the user's own says more.
+                        Some(known) if known.by_user && !because.by_user => *known = because,
+                        Some(_) => {}
+                        None => known.push(because),
+                    }
+                }
+            }
+            Err(why) => reasons.failed.push((rule.id.clone(), why)),
+        }
+    }
+    Ok(reasons)
+}
+
+async fn looks(desk: &Desk, period: (i64, i64)) -> Result<HashSet<(i64, i64)>, DataFusionError> {
+    let (from, to) = (sql::timestamp(period.0), sql::timestamp(period.1));
+    let query = format!("select segment, seq from looks where occurred_at >= {from} and occurred_at < {to}");
+    let mut places = HashSet::new();
+    for batch in desk.ctx.sql(&query).await?.collect().await? {
+        let (segment, seq) = (hits::long(&batch, "segment")?, hits::long(&batch, "seq")?);
+        places.extend((0..batch.num_rows()).map(|row| (segment.value(row), seq.value(row))));
+    }
+    Ok(places)
+}
+
+/// How far around a look explanations look for its reasons, µs.
+pub(crate) fn around(explanations: &[&Rule]) -> i64 {
+    explanations.iter().filter_map(|rule| rule.looks_around).map(|around| around.micros()).max().unwrap_or(0)
+}
+
+async fn reasons_of(
+    rule: &Rule,
+    desk: &Desk,
+    period: (i64, i64),
+    zone: chrono_tz::Tz,
+) -> Result<Vec<((i64, i64), Because)>, String> {
+    let batches =
+        answer(rule, desk, &sql::render(&rule.sql, &rule.params, period).map_err(|f| f.what)?.sql).await?;
+    let hits = hits::read(rule, 0, &batches, zone).map_err(|e| plain(&e))?;
+    let by_user = batches.iter().map(by_user).collect::<Result<Vec<_>, _>>().map_err(|e| plain(&e))?;
+    let found = hits.into_iter().zip(by_user.into_iter().flatten());
+    let within = found.filter(|(hit, _)| (period.0..period.1).contains(&hit.at));
+    Ok(within
+        .map(|(hit, by_user)| {
+            let explains = rule.explains.unwrap_or(Explains::Provider);
+            (hit.place, Because { explanation: rule.id.clone(), explains, by_user, reason: hit.reason })
+        })
+        .collect())
+}
+
+async fn answer(rule: &Rule, desk: &Desk, query: &str) -> Result<Vec<RecordBatch>, String> {
+    let limits = Limits::default();
+    let asked = async { desk.ctx.sql(query).await?.collect().await };
+    match tokio::time::timeout(limits.rule_time, asked).await {
+        Ok(answer) => answer.map_err(|error| plain(&error)),
+        Err(_) => {
+            Err(format!("{} stopped after {} seconds, its time limit", rule.id, limits.rule_time.as_secs()))
+        }
+    }
+}
+
+/// What the column says, row by row.
+fn by_user(batch: &RecordBatch) -> Result<Vec<bool>, DataFusionError> {
+    let lacks = || DataFusionError::Plan(format!("the SQL gives no column \"{BY_USER}\""));
+    let column = cast(batch.column_by_name(BY_USER).ok_or_else(lacks)?, &DataType::Boolean)?;
+    let column = column.as_boolean();
+    // What is not known to be another's may be the user's own.
+    Ok((0..batch.num_rows()).map(|row| column.is_null(row) || column.value(row)).collect())
+}
+
+/// Puts the table of explained looks on the desk. An explanation with a fault leaves no table: a rule that leans on it
+/// then says so, and accuses nobody for want of it.
+pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, period: (i64, i64)) -> Result<(), String> {
+    let mut parts = explanations.iter().map(|rule| part(rule, period)).collect::<Result<Vec<_>, _>>()?;
+    if parts.is_empty() {
+        parts.push(format!(
+            "select segment, seq, '' as explanation, '' as explains, true as {BY_USER}, occurred_at as {MADE_AT} from looks where false"
+        ));
+    }
+    let put = async {
+        desk.ctx.deregister_table(EXPLAINED)?;
+        let view = desk.ctx.sql(&parts.join(" union all ")).await?.into_view();
+        desk.ctx.register_table(EXPLAINED, view)
+    };
+    let Err(error) = put.await else { return Ok(()) };
+    for (rule, part) in explanations.iter().zip(&parts) {
+        if let Err(error) = desk.ctx.sql(part).await {
+            return Err(format!("the explanation {}: {}", rule.id, plain(&error)));
+        }
+    }
+    Err(plain(&error))
+}
+
+/// The looks that one explanation has a reason for, as rows of the table.
+fn part(rule: &Rule, period: (i64, i64)) -> Result<String, String> {
+    let rendered = sql::render(&rule.sql, &rule.params, period);
+    let rendered = rendered.map_err(|fault| format!("the explanation {}: {}", rule.id, fault.what))?.sql;
+    let explains = rule.explains.unwrap_or(Explains::Provider);
+    Ok(format!(
+        "select segment, seq, '{}' as explanation, '{explains}' as explains, coalesce({BY_USER}, true) as {BY_USER}, \
+         {MADE_AT} from ({rendered}\n) as x",
+        rule.id
+    ))
+}
+
+/// Which places an explanation has a reason for, and whether only by the user's own doing.
+pub(crate) async fn places(
+    rule: &Rule,
+    desk: &Desk,
+    period: (i64, i64),
+) -> Result<BTreeMap<(i64, i64), bool>, String> {
+    let rendered = sql::render(&rule.sql, &rule.params, period).map_err(|f| f.what)?.sql;
+    let (from, to) = (sql::timestamp(period.0), sql::timestamp(period.1));
+    let query = format!(
+        "select segment, seq, bool_and(coalesce({BY_USER}, true)) as {BY_USER} from ({rendered}\n) as x \
+         where occurred_at >= {from} and occurred_at < {to} group by segment, seq"
+    );
+    let mut places = BTreeMap::new();
+    for batch in answer(rule, desk, &query).await? {
+        let own = by_user(&batch).map_err(|e| plain(&e))?;
+        let segment = hits::long(&batch, "segment").map_err(|e| plain(&e))?;
+        let seq = hits::long(&batch, "seq").map_err(|e| plain(&e))?;
+        let place = |row: usize| (segment.value(row), seq.value(row));
+        places.extend(own.into_iter().enumerate().map(|(row, own)| (place(row), own)));
+    }
+    Ok(places)
+}

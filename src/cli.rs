@@ -258,6 +258,12 @@ pub enum RulesAction {
         /// To this time, not included; a date means to the end of that day.
         #[arg(long, value_name = "TIME")]
         to: Option<String>,
+        /// All of them together, by month, source and unit.
+        #[arg(long, conflicts_with = "totals")]
+        shares: bool,
+        /// All of them together, in one row.
+        #[arg(long)]
+        totals: bool,
         #[command(flatten)]
         format: FormatOption,
     },

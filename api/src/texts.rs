@@ -278,6 +278,7 @@ texts! {
     unexplained_one: "1 besök utan känd förklaring", "1 visit with no known explanation";
     unexplained_n: "{n} besök utan känd förklaring", "{n} visits with no known explanation";
     why_by_user: "egen uppgift", "the user's own";
+    why_uncovered: "För vissa besök finns inget underlag för enheten eller tiden: där sägs inget om förklaring saknas.", "Of some visits there is no data for the unit or the time: there it is not said that an explanation is missing.";
     why_missing: "Det som förklarar är inte helt: {what} saknas. Det som står utan förklaring kan ha en.", "What explains is not whole: {what} is missing. What stands without an explanation may have one.";
     shown_n: "{n} åtkomster på den här sidan. Ett besök är en följd med mindre än 30 minuters uppehåll.", "{n} accesses on this page. A visit is a series with pauses of less than 30 minutes.";
     no_rows: "Inga åtkomster i loggen.", "No accesses in the log.";

@@ -248,6 +248,11 @@ impl Session {
         PersonBehind { user_id, accounts, known }
     }
 
+    /// Every number of the person who has this one, that one included.
+    pub fn numbers_of(&self, subject: &str) -> std::collections::BTreeSet<String> {
+        self.resolver().numbers_of(subject)
+    }
+
     pub(crate) fn resolver(&self) -> &Arc<Resolver> {
         &self.loaded.resolver
     }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// So many bytes that are no plain line ends are remembered of a file.
 const MOST: usize = 256;
+/// At so many places.
+const MOST_PLACES: usize = 16;
 
 /// A line feed, without and with the carriage return before it.
 type LineEnds = [&'static [u8]; 2];
@@ -17,10 +19,27 @@ pub struct Passed {
     ends: Ends,
     /// Where something else was passed over, and what, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    other: Vec<(u64, Vec<u8>)>,
+    other: Vec<(u64, Other)>,
     /// What was passed over behind this is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown_from: Option<u64>,
+}
+
+/// Bytes that travel as text, each as the character of its number: they are white space and punctuation as a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+struct Other(Vec<u8>);
+
+impl From<String> for Other {
+    fn from(text: String) -> Other {
+        Other(text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect())
+    }
+}
+
+impl From<Other> for String {
+    fn from(other: Other) -> String {
+        other.0.into_iter().map(char::from).collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,10 +58,6 @@ impl Passed {
     /// Of a file of which nothing is remembered any more.
     pub fn forgotten() -> Passed {
         Passed { unknown_from: Some(0), ..Passed::default() }
-    }
-
-    pub fn is_plain(&self) -> bool {
-        *self == Passed::default()
     }
 
     /// A record, or something in its place.
@@ -64,13 +79,13 @@ impl Passed {
         if bytes.chunks(end.len()).all(|unit| unit == end) {
             return;
         }
-        let held: usize = self.other.iter().map(|(_, bytes)| bytes.len()).sum();
-        if held + bytes.len() > MOST {
-            return self.unknown(at);
-        }
+        let held: usize = self.other.iter().map(|(_, Other(bytes))| bytes.len()).sum();
+        let places = self.other.len();
         match self.other.last_mut() {
-            Some((from, last)) if *from + last.len() as u64 == at => last.extend(bytes),
-            _ => self.other.push((at, bytes.to_vec())),
+            _ if held + bytes.len() > MOST => self.unknown(at),
+            Some((from, Other(last))) if *from + last.len() as u64 == at => last.extend(bytes),
+            _ if places == MOST_PLACES => self.unknown(at),
+            _ => self.other.push((at, Other(bytes.to_vec()))),
         }
     }
 
@@ -100,12 +115,12 @@ impl Passed {
 
     /// Where the last that is no line end of the file's kind ends; 0 where there is none.
     pub fn end_of_other(&self) -> u64 {
-        self.other.last().map_or(0, |(from, bytes)| from + bytes.len() as u64)
+        self.other.last().map_or(0, |(from, Other(bytes))| from + bytes.len() as u64)
     }
 
     fn other_at(&self, at: u64) -> Option<&[u8]> {
         let before = self.other.partition_point(|(from, _)| *from <= at).checked_sub(1)?;
-        let (from, bytes) = self.other.get(before)?;
+        let (from, Other(bytes)) = self.other.get(before)?;
         bytes.get(usize::try_from(at - from).ok()?..).filter(|rest| !rest.is_empty())
     }
 
@@ -124,6 +139,7 @@ fn kind(bytes: &[u8], [feed, with_return]: LineEnds) -> Ends {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 
@@ -165,6 +181,11 @@ mod tests {
             "up to there all is known"
         );
         assert_eq!(passed.between(30, 51, PLAIN), None);
+        let kept = serde_json::to_string(&passed).expect("JSON");
+        assert_eq!(serde_json::from_str::<Passed>(&kept).expect("the same"), passed, "{kept}");
+        let many: Vec<(u64, &[u8])> = (0..100).map(|n| (n * 10, b",\n".as_slice())).collect();
+        let many = noted(&many, PLAIN);
+        assert_eq!((many.other.len(), many.unknown_from), (MOST_PLACES, Some(160)));
         assert_eq!(Passed::forgotten().between(0, 1, PLAIN), None);
     }
 }

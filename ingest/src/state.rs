@@ -69,8 +69,8 @@ pub struct FileState {
     /// Records that begin before this were read from another file.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub known: u64,
-    /// What lay between its records.
-    #[serde(default, skip_serializing_if = "Passed::is_plain")]
+    /// What lay between its records; of one that was met when that was not remembered yet, nobody knows.
+    #[serde(default = "Passed::forgotten")]
     pub passed: Passed,
     /// It was renamed or packed since it was met: nobody writes to it any more.
     #[serde(default, skip_serializing_if = "is_false")]

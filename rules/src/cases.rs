@@ -110,6 +110,7 @@ pub(crate) fn event_ids(case: &Case) -> impl Iterator<Item = String> {
 async fn run_case(pack: &Pack, rule: &Rule, case: &Case) -> Result<(), String> {
     let mut rule = rule.clone();
     rule.status = crate::rule::Status::Stable;
+    rule.held_back = None;
     for param in rule.params.values_mut() {
         param.value = param.default.clone();
     }

@@ -3,16 +3,17 @@
 //! An explanation is a file like a rule's, of which the SQL names the looks that it has a reason for. What the user could
 //! have made themself (`by_user`) is told, and alone explains nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::error::DataFusionError;
 use insyn_engine::session::Session;
 use serde::Serialize;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, text_array};
 use crate::hits;
 use crate::pack::Pack;
 use crate::rule::{Explains, Rule, Text};
@@ -27,6 +28,13 @@ pub(crate) const BY_USER: &str = "by_user";
 const MADE_AT: &str = "made_at";
 /// What an explanation's SQL gives beside what a rule's does.
 pub(crate) const COLUMNS: [&str; 2] = [BY_USER, MADE_AT];
+
+/// The table of which a unit must have rows, so that something can be said of what happened there.
+const RELATIONS: &str = "care_relations";
+/// As near in time, µs: a week.
+const AROUND: i64 = 7 * 86_400_000_000;
+/// So long after it was loaded what is missing in it says something, µs: two weeks, as the rules have it.
+const FRESH: i64 = 14 * 86_400_000_000;
 
 /// A reason that an access has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,7 +52,7 @@ pub struct Because {
 /// What is to be explained.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// The persons whose records were looked in, under every id that tables and logs write them with.
+    /// The persons whose records were looked in, under any of their numbers.
     pub subjects: Vec<String>,
     /// From, µs UTC.
     pub from: i64,
@@ -57,14 +65,17 @@ pub struct Asked {
 pub struct Reasons {
     /// By `segment` and `seq`, in order of the explanations.
     pub of: HashMap<(i64, i64), Vec<Because>>,
-    /// The accesses that ask for a reason: by people at work, in a known person's record.
-    looks: HashSet<(i64, i64)>,
+    /// The accesses that ask for a reason, by people at work in a known person's record; and whether the context holds
+    /// anything of their unit then.
+    looks: HashMap<(i64, i64), bool>,
     /// Explanations that could not be tried, and why.
     pub failed: Vec<(String, String)>,
     /// Context tables that explanations need and that nobody has loaded.
     pub missing: BTreeSet<String>,
-    /// None of the tables that relations are in is loaded: nothing can be said.
+    /// No table is loaded that could explain: nothing can be said.
     is_blind: bool,
+    /// Of some of the accesses nothing can be said: the context holds nothing of their unit then.
+    pub uncovered: bool,
 }
 
 /// How an access stands.
@@ -86,15 +97,14 @@ impl Reasons {
 
     /// How the access at this place stands; none where it asks for no reason, or none could be known.
     pub fn standing(&self, place: (i64, i64)) -> Option<Standing> {
-        let reasons = self.at(place);
-        if !self.looks.contains(&place) {
-            None
-        } else if reasons.iter().any(Because::explains_alone) {
+        let (reasons, covered) = (self.at(place), *self.looks.get(&place)?);
+        let by_user = |reason: &Because| reason.by_user && reason.explains != Explains::Provider;
+        if reasons.iter().any(Because::explains_alone) {
             Some(Standing::Explained)
-        } else if reasons.iter().any(|reason| reason.by_user) {
-            Some(Standing::OnlyByUser)
-        } else if self.is_blind || !self.failed.is_empty() {
+        } else if self.is_blind || !self.failed.is_empty() || !covered {
             None
+        } else if reasons.iter().any(by_user) {
+            Some(Standing::OnlyByUser)
         } else {
             Some(Standing::Unexplained)
         }
@@ -114,18 +124,29 @@ impl Because {
 /// When the tables that every explanation reads cannot be read; an explanation's own error is in the answer.
 pub async fn explain(pack: &Pack, session: &Session, asked: &Asked) -> Result<Reasons, RunError> {
     let explanations: Vec<&Rule> = pack.explanations().collect();
-    let desk = Desk::about(session.datafusion(), &explanations, Some(asked.subjects.clone())).await?;
+    let numbers: BTreeSet<String> = asked.subjects.iter().flat_map(|id| session.numbers_of(id)).collect();
+    let desk = Desk::about(session.datafusion(), &explanations, Some(numbers.into_iter().collect())).await?;
     let around = around(&explanations);
     desk.lay(asked.from.saturating_sub(around), asked.to.saturating_add(around)).await?;
-    let mut reasons = Reasons { looks: looks(&desk, (asked.from, asked.to)).await?, ..Reasons::default() };
     let is_there = |table: &String| {
         session
             .context_load()
             .is_some_and(|load| load.tables.iter().any(|of| of.table == *table && of.rows > 0))
     };
-    let needs = explanations.iter().flat_map(|rule| &rule.needs);
-    reasons.missing = needs.clone().filter(|table| !is_there(table)).cloned().collect();
-    reasons.is_blind = !needs.clone().any(is_there);
+    let explains = |rule: &&&Rule| rule.explains != Some(Explains::Provider) && !rule.needs.is_empty();
+    let looks = looks(&desk, session, (asked.from, asked.to)).await?;
+    let mut reasons = Reasons {
+        uncovered: looks.values().any(|covered| !covered),
+        looks,
+        missing: explanations
+            .iter()
+            .flat_map(|rule| &rule.needs)
+            .filter(|table| !is_there(table))
+            .cloned()
+            .collect(),
+        is_blind: !explanations.iter().filter(explains).any(|rule| rule.needs.iter().all(is_there)),
+        ..Reasons::default()
+    };
     for rule in explanations {
         match reasons_of(rule, &desk, (asked.from, asked.to), session.zone()).await {
             Ok(found) => {
@@ -145,13 +166,38 @@ pub async fn explain(pack: &Pack, session: &Session, asked: &Asked) -> Result<Re
     Ok(reasons)
 }
 
-async fn looks(desk: &Desk, period: (i64, i64)) -> Result<HashSet<(i64, i64)>, DataFusionError> {
+/// The looks of a period, and of each whether the relations that are loaded hold anything of its unit around then.
+async fn looks(
+    desk: &Desk,
+    session: &Session,
+    period: (i64, i64),
+) -> Result<HashMap<(i64, i64), bool>, DataFusionError> {
     let (from, to) = (sql::timestamp(period.0), sql::timestamp(period.1));
-    let query = format!("select segment, seq from looks where occurred_at >= {from} and occurred_at < {to}");
-    let mut places = HashSet::new();
+    let query = format!(
+        "select segment, seq, care_unit_id, cast(occurred_at as bigint) as at from looks \
+         where occurred_at >= {from} and occurred_at < {to}"
+    );
+    let load = session.context_load();
+    let relations = load.and_then(|load| load.tables.iter().find(|table| table.table == RELATIONS));
+    let fresh_to = load.map_or(i64::MIN, |load| load.loaded_at.saturating_add(FRESH));
+    let covers = |unit: &str, at: i64| {
+        let units =
+            relations.iter().flat_map(|table| &table.units).filter(|known| known.care_unit_id == unit);
+        units.into_iter().any(|known| {
+            known.from.is_none_or(|from| from <= at.saturating_add(AROUND))
+                && known.to.is_none_or(|to| at.saturating_sub(AROUND) <= to)
+        })
+    };
+    let mut places = HashMap::new();
     for batch in desk.ctx.sql(&query).await?.collect().await? {
-        let (segment, seq) = (hits::long(&batch, "segment")?, hits::long(&batch, "seq")?);
-        places.extend((0..batch.num_rows()).map(|row| (segment.value(row), seq.value(row))));
+        let (segment, seq, at) =
+            (hits::long(&batch, "segment")?, hits::long(&batch, "seq")?, hits::long(&batch, "at")?);
+        let unit = text_array(&batch, 2)?;
+        for row in 0..batch.num_rows() {
+            let (unit, at) = (unit.is_valid(row).then(|| unit.value(row)), at.value(row));
+            let near = |unit: &str| covers(unit, at) || desk.near(unit).any(|near| covers(near, at));
+            places.insert((segment.value(row), seq.value(row)), at <= fresh_to && unit.is_some_and(near));
+        }
     }
     Ok(places)
 }
@@ -207,15 +253,33 @@ pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, period: (i64, i64))
     let mut parts = explanations.iter().map(|rule| part(rule, period)).collect::<Result<Vec<_>, _>>()?;
     if parts.is_empty() {
         parts.push(format!(
-            "select segment, seq, '' as explanation, '' as explains, true as {BY_USER}, occurred_at as {MADE_AT} from looks where false"
+            "select segment, seq, {0} as explanation, {0} as explains, true as {BY_USER}, occurred_at as {MADE_AT} \
+             from looks where false",
+            word("")
         ));
     }
+    let limit = Limits::default().rule_time;
+    // Worked out once, however many rules read it.
     let put = async {
-        desk.ctx.deregister_table(EXPLAINED)?;
-        let view = desk.ctx.sql(&parts.join(" union all ")).await?.into_view();
-        desk.ctx.register_table(EXPLAINED, view)
+        let frame = desk.ctx.sql(&parts.join(" union all ")).await?;
+        // Its parts differ in what may be null.
+        let fields = frame.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let mut parts = frame.collect_partitioned().await?;
+        for batch in parts.iter_mut().flatten() {
+            let columns = batch.columns().iter().zip(schema.fields());
+            let columns = columns.map(|(column, field)| cast(column, field.data_type()));
+            *batch = RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_, _>>()?)?;
+        }
+        desk.put(EXPLAINED, schema, parts)
     };
-    let Err(error) = put.await else { return Ok(()) };
+    let Ok(put) = tokio::time::timeout(limit, put).await else {
+        return Err(format!(
+            "the explanations were stopped after {} seconds, their time limit",
+            limit.as_secs()
+        ));
+    };
+    let Err(error) = put else { return Ok(()) };
     for (rule, part) in explanations.iter().zip(&parts) {
         if let Err(error) = desk.ctx.sql(part).await {
             return Err(format!("the explanation {}: {}", rule.id, plain(&error)));
@@ -224,15 +288,21 @@ pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, period: (i64, i64))
     Err(plain(&error))
 }
 
+/// A word of few that is said in very many rows.
+fn word(text: &str) -> String {
+    format!("arrow_cast({}, 'Dictionary(Int32, Utf8)')", sql::quoted(text))
+}
+
 /// The looks that one explanation has a reason for, as rows of the table.
 fn part(rule: &Rule, period: (i64, i64)) -> Result<String, String> {
     let rendered = sql::render(&rule.sql, &rule.params, period);
     let rendered = rendered.map_err(|fault| format!("the explanation {}: {}", rule.id, fault.what))?.sql;
     let explains = rule.explains.unwrap_or(Explains::Provider);
     Ok(format!(
-        "select segment, seq, '{}' as explanation, '{explains}' as explains, coalesce({BY_USER}, true) as {BY_USER}, \
+        "select segment, seq, {} as explanation, {} as explains, coalesce({BY_USER}, true) as {BY_USER}, \
          {MADE_AT} from ({rendered}\n) as x",
-        rule.id
+        word(&rule.id),
+        word(explains.as_str())
     ))
 }
 

@@ -204,7 +204,7 @@ fn count(
             let Some(by_user) = places.get(&look.place) else { continue };
             measured.explanations[n].looks += 1;
             measured.explanations[n].by_user += u64::from(*by_user);
-            own |= *by_user;
+            own |= *by_user && rules[n].explains != Some(Explains::Provider);
             clear.extend(clears(rules[n], *by_user).then_some(n));
         }
         if let [only] = clear[..] {

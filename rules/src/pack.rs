@@ -10,22 +10,37 @@ use crate::sql;
 
 /// Our rule files, by name. A test holds that this list and the folder are the same.
 const BUILTIN: &[(&str, &str)] = &[
+    ("rules/pack/after-care-ended.toml", include_str!("../pack/after-care-ended.toml")),
     ("rules/pack/after-employment.toml", include_str!("../pack/after-employment.toml")),
     ("rules/pack/blocked-record.toml", include_str!("../pack/blocked-record.toml")),
+    ("rules/pack/browsing-in-order.toml", include_str!("../pack/browsing-in-order.toml")),
+    ("rules/pack/child-of-colleague.toml", include_str!("../pack/child-of-colleague.toml")),
     ("rules/pack/colleague.toml", include_str!("../pack/colleague.toml")),
     ("rules/pack/consent-moments-before.toml", include_str!("../pack/consent-moments-before.toml")),
+    ("rules/pack/crowd.toml", include_str!("../pack/crowd.toml")),
     ("rules/pack/deceased.toml", include_str!("../pack/deceased.toml")),
+    ("rules/pack/emergency-after-refusal.toml", include_str!("../pack/emergency-after-refusal.toml")),
     ("rules/pack/emergency-without-note.toml", include_str!("../pack/emergency-without-note.toml")),
     ("rules/pack/export-lacks-row.toml", include_str!("../pack/export-lacks-row.toml")),
     ("rules/pack/former-relation.toml", include_str!("../pack/former-relation.toml")),
     ("rules/pack/manager-subordinate.toml", include_str!("../pack/manager-subordinate.toml")),
+    ("rules/pack/many-emergencies.toml", include_str!("../pack/many-emergencies.toml")),
     ("rules/pack/many-prints.toml", include_str!("../pack/many-prints.toml")),
+    ("rules/pack/many-unexplained.toml", include_str!("../pack/many-unexplained.toml")),
+    ("rules/pack/neighbour.toml", include_str!("../pack/neighbour.toml")),
     ("rules/pack/no-care-relation.toml", include_str!("../pack/no-care-relation.toml")),
+    ("rules/pack/other-provider.toml", include_str!("../pack/other-provider.toml")),
     ("rules/pack/outside-schedule.toml", include_str!("../pack/outside-schedule.toml")),
     ("rules/pack/own-record.toml", include_str!("../pack/own-record.toml")),
     ("rules/pack/protected-identity.toml", include_str!("../pack/protected-identity.toml")),
+    ("rules/pack/purpose-and-role.toml", include_str!("../pack/purpose-and-role.toml")),
     ("rules/pack/refused-attempts.toml", include_str!("../pack/refused-attempts.toml")),
+    ("rules/pack/repeated-unexplained.toml", include_str!("../pack/repeated-unexplained.toml")),
     ("rules/pack/same-household.toml", include_str!("../pack/same-household.toml")),
+    ("rules/pack/same-surname.toml", include_str!("../pack/same-surname.toml")),
+    ("rules/pack/system-staff.toml", include_str!("../pack/system-staff.toml")),
+    ("rules/pack/temporary-staff.toml", include_str!("../pack/temporary-staff.toml")),
+    ("rules/pack/two-places.toml", include_str!("../pack/two-places.toml")),
     ("rules/pack/watch-list.toml", include_str!("../pack/watch-list.toml")),
 ];
 
@@ -141,7 +156,7 @@ impl Pack {
 
     /// The explanations that are in use, in order of their ids.
     pub fn explanations(&self) -> impl Iterator<Item = &Rule> {
-        self.explanations.iter().filter(|rule| rule.status != Status::Deprecated)
+        self.explanations.iter().filter(|rule| rule.status != Status::Deprecated && rule.held_back.is_none())
     }
 
     /// What could not be read.
@@ -163,9 +178,11 @@ impl Pack {
 
     /// The same pack, of which rules that rest on address, kin, name, schedule or volume are not judged, for this reason.
     pub fn without_intrusive(mut self, why: &str) -> Pack {
-        for rule in self.rules.iter_mut().filter(|rule| rule.intrusive) {
+        let every = self.rules.iter_mut().chain(&mut self.explanations);
+        for rule in every.filter(|rule| rule.intrusive) {
             rule.held_back = Some(why.to_owned());
         }
+        self.lean();
         self
     }
 
@@ -192,8 +209,9 @@ impl Pack {
     /// A pack of one rule, with all explanations; an explanation is judged as if it were a rule.
     pub(crate) fn alone(&self, rule: Rule) -> Pack {
         let mut explanations = self.explanations.clone();
-        for param in explanations.iter_mut().flat_map(|rule| rule.params.values_mut()) {
-            param.value = param.default.clone();
+        for explanation in &mut explanations {
+            explanation.held_back = None;
+            explanation.params.values_mut().for_each(|param| param.value = param.default.clone());
         }
         Pack { rules: vec![rule], places: vec![Places::default()], explanations, ..Pack::default() }
     }

@@ -14,8 +14,13 @@ use crate::print;
 pub async fn run(config: &Path, arguments: Rules) -> anyhow::Result<ExitCode> {
     match arguments.action {
         RulesAction::List(format) => list(&pack(own_folder(config)?.as_deref())?, format.chosen()),
-        RulesAction::Explanations { from, to, format } => {
-            measure(config, from.as_deref(), to.as_deref(), format.chosen()).await
+        RulesAction::Explanations { from, to, shares, totals, format } => {
+            let shown = match (shares, totals) {
+                (true, _) => Shown::Shares,
+                (_, true) => Shown::Totals,
+                _ => Shown::Each,
+            };
+            measure(config, from.as_deref(), to.as_deref(), shown, format.chosen()).await
         }
         RulesAction::Check => check(&pack(own_folder(config)?.as_deref())?).await,
         RulesAction::Test => test(&pack(own_folder(config)?.as_deref())?).await,
@@ -132,11 +137,27 @@ struct Explaining<'a> {
     failed: Option<&'a str>,
 }
 
+/// Of what the explanations explain.
+enum Shown {
+    Each,
+    Shares,
+    Totals,
+}
+
+#[derive(Serialize)]
+struct Totals {
+    looks: u64,
+    explained: u64,
+    only_by_user: u64,
+    by_chance: u64,
+}
+
 /// Counts only, as those of a run: how much each explanation explains, and how much of that it would by chance.
 async fn measure(
     file: &Path,
     from: Option<&str>,
     to: Option<&str>,
+    shown: Shown,
     format: insyn_engine::output::Format,
 ) -> anyhow::Result<ExitCode> {
     let house = House::open(file).await?;
@@ -160,7 +181,17 @@ async fn measure(
             failed: one.failed.as_deref(),
         })
         .collect();
-    print::records(format, &lines, zone)?;
+    let totals = Totals {
+        looks: measured.looks,
+        explained: measured.explained,
+        only_by_user: measured.only_by_user,
+        by_chance: measured.by_chance,
+    };
+    match shown {
+        Shown::Each => print::records(format, &lines, zone)?,
+        Shown::Shares => print::records(format, &measured.shares, zone)?,
+        Shown::Totals => print::records(format, &[totals], zone)?,
+    }
     let share = |part: u64| 100.0 * part as f64 / measured.looks.max(1) as f64;
     eprintln!(
         "{} accesses to a known person's record; {} ({:.1} %) explained, {} only by the user's own doing; by chance \

@@ -56,7 +56,7 @@ pub async fn serve(
     let house = Arc::new(house);
     let config = &house.config;
     let db = house.db().await?;
-    let pack = Arc::new(house.pack()?);
+    let pack = Arc::new(house.scheduled_pack()?);
     let ingest = house.ingest()?;
     let receivers = house.receivers()?;
     let api = config.api();
@@ -74,8 +74,7 @@ pub async fn serve(
     });
     let pages = async { insyn_api::serve(app, api, stop.clone(), ready).await.map_err(anyhow::Error::from) };
     let follow = async { ingest.follow(stop.clone()).await.map_err(anyhow::Error::from) };
-    let scheduled = house.scheduled_pack()?;
-    let judge = judge(&house, &scheduled, &db, stop.clone());
+    let judge = judge(&house, &pack, &db, stop.clone());
     let syslog = async {
         let said = |listening: &Listening| {
             for (what, address) in [("TLS", listening.tls), ("TCP", listening.tcp), ("UDP", listening.udp)] {

@@ -276,9 +276,10 @@ async fn shown(
         })
         .collect();
     notes.extend(why::missing(lang, &reasons));
+    let only_own = units(caller, target).is_some();
     let mut rows = visit_rows_for(app, lang, on_page, &names, is_record);
     for (row, visit) in rows.iter_mut().zip(on_page) {
-        row.why = why::of(lang, &reasons, visit);
+        row.why = why::of(app, lang, &reasons, visit, only_own);
     }
     let mut people_title = if is_record { t.people_looked } else { t.people_opened }.to_owned();
     if tallies.len() > PEOPLE {

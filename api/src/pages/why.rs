@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use insyn_engine::session::Session;
-use insyn_rules::{Asked, Because, Reasons, Standing};
+use insyn_rules::{Asked, Because, Explains, Reasons, Standing, Text};
 
 use crate::{
     app::App,
@@ -49,11 +49,13 @@ pub(crate) async fn read(
 }
 
 /// What is not told, and for want of what; empty when nothing is missing.
-pub(crate) fn missing(lang: Lang, reasons: &Reasons) -> Option<String> {
+pub(crate) fn missing(lang: Lang, reasons: &Reasons) -> Vec<String> {
     let tables: Vec<&str> = reasons.missing.iter().map(String::as_str).collect();
     let failed: Vec<&str> = reasons.failed.iter().map(|(explanation, _)| explanation.as_str()).collect();
+    let t = lang.texts();
     let all = [tables, failed].concat();
-    (!all.is_empty()).then(|| fill(lang.texts().why_missing, &[("what", &all.join(", "))]))
+    let missing = (!all.is_empty()).then(|| fill(t.why_missing, &[("what", &all.join(", "))]));
+    missing.into_iter().chain(reasons.uncovered.then(|| t.why_uncovered.to_owned())).collect()
 }
 
 /// How many visits nothing explains, by whoever `key` tells apart.
@@ -71,13 +73,20 @@ pub(crate) fn unexplained<'a>(
     counts
 }
 
-/// What is said of one visit: each reason once, and whether all of it is explained.
-pub(crate) fn of(lang: Lang, reasons: &Reasons, visit: &Visit) -> WhyRow {
+/// What is said of one visit: each reason once, and whether all of it is explained. Whoever sees `only_own` units is told
+/// what kind of reason their unit has, and nothing of what lies elsewhere.
+pub(crate) fn of(app: &App, lang: Lang, reasons: &Reasons, visit: &Visit, only_own: bool) -> WhyRow {
     let t = lang.texts();
     let place = |access: &Access| (access.segment, access.seq);
+    let told = |because: &&Because| !only_own || because.explains == Explains::Unit && !because.by_user;
     let mut lines: Vec<WhyLine> = Vec::new();
-    for because in visit.accesses.iter().flat_map(|access| reasons.at(place(access))) {
-        let line = line(lang, because);
+    for because in visit.accesses.iter().flat_map(|access| reasons.at(place(access))).filter(told) {
+        let explanation = app.pack.explanations().find(|known| known.id == because.explanation);
+        let text = match explanation.filter(|_| only_own) {
+            Some(explanation) => &explanation.title,
+            None => &because.reason,
+        };
+        let line = line(lang, text, because.by_user);
         if !lines.contains(&line) {
             lines.push(line);
         }
@@ -95,10 +104,10 @@ pub(crate) fn of(lang: Lang, reasons: &Reasons, visit: &Visit) -> WhyRow {
     WhyRow { reasons: lines, standing }
 }
 
-fn line(lang: Lang, because: &Because) -> WhyLine {
+fn line(lang: Lang, text: &Text, by_user: bool) -> WhyLine {
     let text = match lang {
-        Lang::Sv => &because.reason.sv,
-        Lang::En => &because.reason.en,
+        Lang::Sv => &text.sv,
+        Lang::En => &text.en,
     };
-    WhyLine { text: text.clone(), by_user: because.by_user }
+    WhyLine { text: text.clone(), by_user }
 }

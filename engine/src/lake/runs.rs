@@ -193,29 +193,51 @@ impl<'a> Year<'a> {
         // Parts of one year have one bound: what is settled of them meanwhile leaves room that is not there.
         let bound = ranges.iter().flatten().filter_map(|file| bound_for(file)).max();
         let level = bound.unwrap_or_default().max(self.with_room());
-        let below = &self.levels[level];
-        let starts = |files: &[&Arc<LakeFile>], each: usize| {
-            let mut starts: Vec<String> =
-                files.iter().filter_map(|file| file.subject_id.min.clone()).collect();
-            starts.sort_unstable();
-            starts.dedup();
-            starts.into_iter().step_by(each).skip(1).collect::<Vec<_>>()
-        };
-        let begins = match ranges.is_empty() {
-            // Each range has its first file's beginning, so that what is parted later is parted alike.
-            false => starts(&ranges.iter().filter_map(|range| range.first().copied()).collect::<Vec<_>>(), 1),
-            true => starts(below, below.len().div_ceil(wanted).max(1)),
-        };
+        let begins = self.begins(&ranges, level, wanted);
+        if !ranges.is_empty() && (begins.len() + 1) * 2 < wanted {
+            // Much more has come than the ranges were made for: they go first.
+            return None;
+        }
         let inputs = self.some(large, self.bounds.parted, MANY);
         let parting = Some(Parting { ranges: wanted, level });
         Some(Step { year: self.name.to_owned(), inputs, level: 0, begins, parting })
+    }
+
+    /// Where ranges begin: as those do that are there, and before them, where some have been settled already, as files of
+    /// their level. None where that is not known well enough: then the rows themselves tell.
+    fn begins(&self, ranges: &[Vec<&Arc<LakeFile>>], level: usize, wanted: usize) -> Vec<String> {
+        let first = ranges.iter().filter_map(|range| range.first()?.subject_id.min.clone());
+        let first: Vec<String> = first.collect();
+        let mut below: Vec<String> =
+            self.levels[level].iter().filter_map(|file| file.subject_id.min.clone()).collect();
+        below.sort_unstable();
+        below.dedup();
+        let each = below.len().div_ceil(wanted).max(1);
+        let below: Vec<String> = below.into_iter().step_by(each).skip(1).collect();
+        match first.first().cloned() {
+            Some(least) => {
+                let settled = below.into_iter().filter(|start| *start < least);
+                let settled: Vec<String> = settled.collect();
+                let rest = first.into_iter().skip(usize::from(settled.is_empty()));
+                settled.iter().cloned().chain(rest).collect()
+            }
+            None if (below.len() + 1) * 2 >= wanted => below,
+            None => Vec::new(),
+        }
     }
 
     /// One range of what was parted goes into the level that had room for all of it.
     fn settle_range(&self) -> Option<Step> {
         let range = self.ranges().into_iter().next()?;
         let level = range.iter().filter_map(|file| bound_for(file)).max()?;
-        let mut inputs = self.some(range, self.bounds.parted, MANY);
+        // In order, so that they touch as little of the run as they can.
+        let mut bytes = 0;
+        let held = range.iter().take(MANY).take_while(|file| {
+            bytes += file.size;
+            bytes <= self.bounds.parted
+        });
+        let held = held.count().max(1);
+        let mut inputs: Vec<Arc<LakeFile>> = range.into_iter().take(held).cloned().collect();
         let span = span_of(&inputs)?;
         inputs.extend(within(&self.levels[level], &span));
         Some(self.step(inputs, level))
@@ -577,6 +599,35 @@ mod tests {
             levels.len() <= 2 && bytes(LEVELS) * 10 >= rows.len() as u64 * 9,
             "{levels:?}: the level that has room"
         );
+    }
+
+    #[test]
+    fn more_that_comes_while_a_backlog_is_worked_in_is_written_as_often() {
+        for done in [1, 2, 3, 5, 8, 13] {
+            let mut model = Model::default();
+            let put = |model: &mut Model, files: std::ops::Range<i64>| {
+                for n in files {
+                    let rows = (0..40).map(|at| (Some(((n * 40 + at) * 7919 % 3001) as u16), n));
+                    model.put("2026", 0, rows.collect());
+                }
+            };
+            put(&mut model, 0..12);
+            for _ in 0..done {
+                let Some(step) = next(&model.files, "2026", &SMALL, Zeal::All) else { break };
+                model.exchange(&step);
+            }
+            put(&mut model, 12..300);
+            let rows = model.all();
+            model.written = 0;
+            model.settle(Zeal::All);
+            assert_eq!(model.all(), rows);
+            assert!(
+                model.written <= 4 * rows.len() as u64,
+                "after {done}: {} of {} rows",
+                model.written,
+                rows.len()
+            );
+        }
     }
 
     #[test]

@@ -248,7 +248,9 @@ impl Inner {
         // What somebody else has removed takes no room any more.
         let of_table = format!("{}/", log.table.name());
         self.upkeep.unnamed().retain(|path, file| {
-            !path.starts_with(&of_table) || listed.contains(path) || file.since.elapsed() < LISTED_SOON
+            !path.starts_with(&of_table)
+                || listed.contains(path)
+                || file.since.elapsed() < LISTED_SOON.min(grace)
         });
         for path in &gone {
             log.forget_file(path).await;

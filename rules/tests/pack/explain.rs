@@ -75,7 +75,7 @@ async fn an_access_has_the_reasons_that_the_data_give_and_what_the_user_made_is_
     let identities = "subject_id,other_id,other_id_type,valid_from\nP5,R5,reservnummer,\n";
     let tables = [("care_relations", relations.as_str()), ("consents", consents), ("identities", identities)];
     let session = clinic.knows(&tables).await;
-    let reasons = why(&session, &["P1", "P2", "P3", "P4", "P5", "R5", "P6"]).await;
+    let reasons = why(&session, &["P1", "P2", "P3", "P4", "P5", "P6"]).await;
     assert!(reasons.failed.is_empty(), "{:?}", reasons.failed);
     let wanted = [
         ("e0", Some(Standing::Explained), vec![("booking", true), ("visit", false)]),
@@ -100,23 +100,37 @@ async fn an_access_has_the_reasons_that_the_data_give_and_what_the_user_made_is_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_tables_nothing_is_said() {
-    let clinic = Clinic::of(vec![access(1, at("2026-03-04T09:00:00+01:00"), "U1", Some("A"), "P1")]).await;
-    let session =
-        clinic.knows(&[("assignments", "user_id,care_unit_id,role,valid_from,valid_to\nU1,A,,,\n")]).await;
-    let reasons = why(&session, &["P1"]).await;
-    let place = place(&session, "e1").await;
-    assert_eq!(
-        reasons.standing(place),
-        Some(Standing::Unexplained),
-        "assignments are there: something could be known"
-    );
-    let clinic = Clinic::of(vec![access(1, at("2026-03-04T09:00:00+01:00"), "U1", Some("A"), "P1")]).await;
-    let session =
-        clinic.knows(&[("accounts", "source,account_id,user_id,valid_from,valid_to\n,a,U1,,\n")]).await;
-    let reasons = why(&session, &["P1"]).await;
-    assert_eq!(reasons.standing(place), None);
-    assert!(reasons.missing.contains("care_relations"), "{:?}", reasons.missing);
+async fn where_nothing_could_be_known_nothing_is_said() {
+    let nine = at("2026-03-04T09:00:00+01:00");
+    let mut written = access(2, nine + HOUR, "U1", Some("A"), "P1");
+    written.action = Some("C".into());
+    let events =
+        vec![access(1, nine, "U1", Some("A"), "P1"), written, access(3, nine, "U2", Some("B"), "P2")];
+    let clinic = Clinic::of(events).await;
+    let assignments = ("assignments", "user_id,care_unit_id,role,valid_from,valid_to\nU1,A,,,\n");
+    let consents = "subject_id,care_unit_id,care_provider_id,kind,valid_from,valid_to,created_by\nP2,B,,,2026-01-01,,U2\n";
+    let of_a = format!("{HEADER}P9,A,,visit,2026-03-01,2026-03-31,,\n");
+    let long_ago = format!("{HEADER}P9,A,,visit,2025-03-01,2025-03-31,,\n");
+    let of_b = format!("{HEADER}P9,B,,visit,2026-03-01,2026-03-31,,\n");
+    // What is loaded, and what is said of the accesses of unit A and of unit B.
+    let by_user = Some(Standing::OnlyByUser);
+    for (tables, wanted) in [
+        (vec![assignments], [None, None]),
+        (vec![assignments, ("consents", consents)], [None, None]),
+        (vec![assignments, ("care_relations", of_a.as_str())], [by_user, None]),
+        (vec![assignments, ("care_relations", long_ago.as_str())], [None, None]),
+        (
+            vec![("care_relations", of_b.as_str()), ("consents", consents)],
+            [None, Some(Standing::Unexplained)],
+        ),
+    ] {
+        let session = clinic.knows(&tables).await;
+        let reasons = why(&session, &["P1", "P2"]).await;
+        let found =
+            [reasons.standing(place(&session, "e1").await), reasons.standing(place(&session, "e3").await)];
+        assert_eq!(found, wanted, "{tables:?}");
+        assert!(reasons.uncovered);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -92,8 +92,8 @@ async fn an_access_has_the_reasons_that_the_data_give_and_what_the_user_made_is_
         assert_eq!((reasons.standing(place), found), (standing, because), "{event}");
     }
     let visit = &reasons.at(place(&session, "e0").await)[1];
-    assert_eq!(visit.reason.sv, "Besök på enheten: 2026-03-04 – 2026-03-04.");
-    assert_eq!(visit.reason.en, "Visit at the unit: 2026-03-04 – 2026-03-04.");
+    assert_eq!(visit.reason.sv, "Besök på enheten fr.o.m. 2026-03-04 t.o.m. 2026-03-04.");
+    assert_eq!(visit.reason.en, "Visit at the unit, from 2026-03-04 to 2026-03-04.");
     assert!(reasons.missing.contains("schedule") && !reasons.missing.contains("care_relations"));
     // Only those that were asked for.
     assert!(why(&session, &["P3"]).await.of.is_empty());

@@ -99,7 +99,7 @@ impl Reasons {
     pub fn standing(&self, place: (i64, i64)) -> Option<Standing> {
         let (reasons, covered) = (self.at(place), *self.looks.get(&place)?);
         let by_user = |reason: &Because| reason.by_user && reason.explains != Explains::Provider;
-        if reasons.iter().any(Because::explains_alone) {
+        if reasons.iter().any(|reason| reason.explains.is_enough(reason.by_user)) {
             Some(Standing::Explained)
         } else if self.is_blind || !self.failed.is_empty() || !covered {
             None
@@ -108,13 +108,6 @@ impl Reasons {
         } else {
             Some(Standing::Unexplained)
         }
-    }
-}
-
-impl Because {
-    /// Whether it is enough. A provider's reason says that the record may be there to be read, not why it was.
-    fn explains_alone(&self) -> bool {
-        !self.by_user && self.explains != Explains::Provider
     }
 }
 

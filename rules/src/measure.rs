@@ -123,7 +123,7 @@ pub async fn measure(pack: &Pack, session: &Session, window: Window) -> Result<M
 }
 
 fn clears(rule: &Rule, by_user: bool) -> bool {
-    !by_user && rule.explains != Some(Explains::Provider)
+    rule.explains.is_some_and(|explains| explains.is_enough(by_user))
 }
 
 fn empty(rule: &Rule) -> MeasuredExplanation {

@@ -175,6 +175,14 @@ words! {
     }
 }
 
+impl Explains {
+    /// Whether a reason is enough. A provider's says that the record may be there to be read, not why it was; what the user
+    /// could have made themself is told, and no more.
+    pub(crate) fn is_enough(self, by_user: bool) -> bool {
+        !by_user && self != Explains::Provider
+    }
+}
+
 /// A parameter: its value, and within what an organisation may set it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Param {

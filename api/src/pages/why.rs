@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use insyn_engine::session::Session;
-use insyn_rules::{Asked, Because, Explains, Reasons, Standing, Text};
+use insyn_rules::{Asked, Because, Explains, Reasons, Rule, Standing};
 
 use crate::{
     app::App,
@@ -81,12 +81,10 @@ pub(crate) fn of(app: &App, lang: Lang, reasons: &Reasons, visit: &Visit, only_o
     let told = |because: &&Because| !only_own || because.explains == Explains::Unit && !because.by_user;
     let mut lines: Vec<WhyLine> = Vec::new();
     for because in visit.accesses.iter().flat_map(|access| reasons.at(place(access))).filter(told) {
-        let explanation = app.pack.explanations().find(|known| known.id == because.explanation);
-        let text = match explanation.filter(|_| only_own) {
-            Some(explanation) => &explanation.title,
-            None => &because.reason,
-        };
-        let line = line(lang, text, because.by_user);
+        let kind = |known: &&Rule| known.id == because.explanation;
+        let title = only_own.then(|| app.pack.explanations().find(kind)).flatten().map(|known| &known.title);
+        let text = title.unwrap_or(&because.reason);
+        let line = WhyLine { text: lang.of(text).to_owned(), by_user: because.by_user };
         if !lines.contains(&line) {
             lines.push(line);
         }
@@ -102,12 +100,4 @@ pub(crate) fn of(app: &App, lang: Lang, reasons: &Reasons, visit: &Visit, only_o
         ""
     };
     WhyRow { reasons: lines, standing }
-}
-
-fn line(lang: Lang, text: &Text, by_user: bool) -> WhyLine {
-    let text = match lang {
-        Lang::Sv => &text.sv,
-        Lang::En => &text.en,
-    };
-    WhyLine { text: text.clone(), by_user }
 }

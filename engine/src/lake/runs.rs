@@ -231,13 +231,7 @@ impl<'a> Year<'a> {
         let range = self.ranges().into_iter().next()?;
         let level = range.iter().filter_map(|file| bound_for(file)).max()?;
         // In order, so that they touch as little of the run as they can.
-        let mut bytes = 0;
-        let held = range.iter().take(MANY).take_while(|file| {
-            bytes += file.size;
-            bytes <= self.bounds.parted
-        });
-        let held = held.count().max(1);
-        let mut inputs: Vec<Arc<LakeFile>> = range.into_iter().take(held).cloned().collect();
+        let mut inputs = first(&range, self.bounds.parted, MANY);
         let span = span_of(&inputs)?;
         inputs.extend(within(&self.levels[level], &span));
         Some(self.step(inputs, level))
@@ -317,13 +311,7 @@ impl<'a> Year<'a> {
     /// As many of the smallest as hold so many bytes, and one at least.
     fn some(&self, mut fresh: Vec<&Arc<LakeFile>>, most: u64, beside: usize) -> Vec<Arc<LakeFile>> {
         fresh.sort_by(|a, b| (a.size, &a.path).cmp(&(b.size, &b.path)));
-        let mut bytes = 0;
-        let held = fresh.iter().take(beside).take_while(|file| {
-            bytes += file.size;
-            bytes <= most
-        });
-        let held = held.count().max(1);
-        fresh.into_iter().take(held).cloned().collect()
+        first(&fresh, most, beside)
     }
 
     fn step(&self, inputs: Vec<Arc<LakeFile>>, level: usize) -> Step {
@@ -374,6 +362,17 @@ pub(super) fn place(file: &LakeFile) -> (Key, Key, Option<i64>) {
     };
     let (from, to) = span(file);
     (whole(from), whole(to), file.occurred_at.min)
+}
+
+/// As many of the first as hold so many bytes, and one at least.
+fn first(files: &[&Arc<LakeFile>], most: u64, count: usize) -> Vec<Arc<LakeFile>> {
+    let mut bytes = 0;
+    let held = files.iter().take(count).take_while(|file| {
+        bytes += file.size;
+        bytes <= most
+    });
+    let held = held.count().max(1);
+    files.iter().copied().take(held).cloned().collect()
 }
 
 fn span_of(files: &[Arc<LakeFile>]) -> Option<Span> {

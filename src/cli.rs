@@ -267,6 +267,17 @@ pub enum RulesAction {
         #[command(flatten)]
         format: FormatOption,
     },
+    /// How much oftener than by chance each rule names somebody, and how much of what it names has a reason.
+    Lift {
+        /// From this time [default: all that is stored].
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// To this time, not included; a date means to the end of that day.
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        #[command(flatten)]
+        format: FormatOption,
+    },
     /// Run every rule's own cases.
     Test,
     /// Evaluate the rules.
@@ -280,6 +291,12 @@ pub enum RulesAction {
         /// Say what would be found; keep nothing.
         #[arg(long)]
         dry_run: bool,
+        /// Try another setting beside today's, by week and unit: RULE.PARAMETER=VALUE, or RULE.level, RULE.status; may be
+        /// given again.
+        #[arg(long, value_name = "SETTING", requires = "dry_run")]
+        set: Vec<String>,
+        #[command(flatten)]
+        format: FormatOption,
     },
 }
 

@@ -133,14 +133,23 @@ fn refusal(refused: &Refusal) -> Problem {
         | Refusal::OwnAccess
         | Refusal::OwnManager
         | Refusal::OtherUnit
-        | Refusal::OtherController => StatusCode::FORBIDDEN,
-        Refusal::UnknownFinding | Refusal::UnknownRun | Refusal::UnknownUser => StatusCode::NOT_FOUND,
-        Refusal::AlreadyDecided | Refusal::NotDecided | Refusal::Closed | Refusal::CannotAssign(_) => {
-            StatusCode::CONFLICT
-        }
+        | Refusal::OtherController
+        | Refusal::SamePerson => StatusCode::FORBIDDEN,
+        Refusal::UnknownFinding
+        | Refusal::UnknownRun
+        | Refusal::UnknownUser
+        | Refusal::UnknownSuppression => StatusCode::NOT_FOUND,
+        Refusal::AlreadyDecided
+        | Refusal::NotDecided
+        | Refusal::Closed
+        | Refusal::CannotAssign(_)
+        | Refusal::NotAuthorised
+        | Refusal::NeverCovered
+        | Refusal::SuppressionEnded => StatusCode::CONFLICT,
         Refusal::CommentMissing
         | Refusal::CommentTooLong { .. }
         | Refusal::UnknownOutcome
+        | Refusal::BadMonths { .. }
         | Refusal::ConfirmedNeedsCase => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::BadCursor | Refusal::BadFilter { .. } => StatusCode::BAD_REQUEST,
     };

@@ -71,8 +71,10 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
     const TRACE: Needs = Any(&[Action::Trace]);
     const LOOK: Needs = Any(&[Action::Trace, Action::TraceFinding]);
     const DECIDE: Needs = Any(&[Action::Decide]);
+    const COVER: Needs = Any(&[Action::Decide, Action::Assign]);
     const RUN: Needs = Any(&[Action::RunRules, Action::TryRules]);
     const RUNS: Needs = Any(&[Action::SeeRuns]);
+    const COUNTS: Needs = Any(&[Action::SeeCounts]);
     const RULES: Needs = Any(&[Action::SeeRules]);
     const SOURCES: Needs = Any(&[Action::SeeSources]);
 
@@ -87,6 +89,9 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
         of("GET", "/findings", FINDINGS, get(pages::findings::list)),
         of("GET", "/findings/{id}", FINDINGS, get(pages::finding::show)),
         of("POST", "/findings/{id}/decisions", DECIDE, post(pages::finding::decide)),
+        of("POST", "/findings/{id}/suppressions", COVER, post(pages::finding::cover)),
+        of("GET", "/suppressions", FINDINGS, get(pages::suppressions::list)),
+        of("POST", "/suppressions/{id}/reviews", COVER, post(pages::suppressions::review)),
         of("POST", "/search", TRACE, post(pages::accesses::search)),
         of("GET", "/records/{handle}", LOOK, get(pages::accesses::record)),
         of("POST", "/records/{handle}", LOOK, post(pages::accesses::state_record)),
@@ -95,6 +100,7 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
         of("GET", "/rules", RULES, get(pages::rules::list)),
         of("GET", "/rules/{id}", RULES, get(pages::rules::show)),
         of("GET", "/runs", RUNS, get(pages::runs::list)),
+        of("GET", "/explained", COUNTS, get(pages::explained::show)),
         of("GET", "/sources/{name}", SOURCES, get(pages::source::show)),
         of("GET", "/assets/{name}", Nobody, get(assets::asset)),
         of("POST", "/api/v1/accesses/search", TRACE, post(rest::accesses::search)),
@@ -107,10 +113,14 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
         of("GET", "/api/v1/findings", FINDINGS, get(rest::findings::list)),
         of("GET", "/api/v1/findings/{id}", FINDINGS, get(rest::findings::show)),
         of("POST", "/api/v1/findings/{id}/decisions", DECIDE, post(rest::findings::decide)),
+        of("POST", "/api/v1/findings/{id}/suppressions", COVER, post(rest::suppressions::make)),
+        of("GET", "/api/v1/suppressions", FINDINGS, get(rest::suppressions::list)),
+        of("POST", "/api/v1/suppressions/{id}/reviews", COVER, post(rest::suppressions::review)),
         of("GET", "/api/v1/rules", RULES, get(rest::rules::list)),
         of("GET", "/api/v1/rules/{id}", RULES, get(rest::rules::show)),
         of("POST", "/api/v1/rules/{id}/runs", RUN, post(rest::rules::run)),
         of("GET", "/api/v1/runs", RUNS, get(rest::rules::runs)),
+        of("GET", "/api/v1/explained", COUNTS, get(rest::explained::list)),
         of("GET", "/api/v1/sources", SOURCES, get(rest::sources::list)),
         of("GET", "/api/v1/sources/coverage", SOURCES, get(rest::sources::coverage)),
         of("GET", "/api/v1/sources/exports", SOURCES, get(rest::sources::exports)),

@@ -28,10 +28,16 @@ pub enum HistoryKind {
     Closed,
     /// A run found that what came late explains it.
     Settled,
+    /// The decision was made to cover later findings.
+    Covers,
+    /// An earlier decision covers it: it is kept out of the queue.
+    Covered,
+    /// No decision keeps it out of the queue any more, or it was drawn to be looked at all the same.
+    Uncovered,
 }
 
 impl HistoryKind {
-    const ALL: [HistoryKind; 7] = [
+    const ALL: [HistoryKind; 10] = [
         HistoryKind::Made,
         HistoryKind::Joined,
         HistoryKind::Assigned,
@@ -39,6 +45,9 @@ impl HistoryKind {
         HistoryKind::Decided,
         HistoryKind::Closed,
         HistoryKind::Settled,
+        HistoryKind::Covers,
+        HistoryKind::Covered,
+        HistoryKind::Uncovered,
     ];
 
     /// The word in the database and the API.
@@ -51,6 +60,9 @@ impl HistoryKind {
             HistoryKind::Decided => "decided",
             HistoryKind::Closed => "closed",
             HistoryKind::Settled => "settled",
+            HistoryKind::Covers => "covers",
+            HistoryKind::Covered => "covered",
+            HistoryKind::Uncovered => "uncovered",
         }
     }
 }
@@ -278,7 +290,7 @@ impl Db {
 }
 
 impl<'a> Step<'a> {
-    fn by(principal: &'a Principal, kind: HistoryKind) -> Step<'a> {
+    pub(crate) fn by(principal: &'a Principal, kind: HistoryKind) -> Step<'a> {
         Step {
             kind,
             by_user_id: Some(&principal.user_id),
@@ -320,7 +332,7 @@ pub(crate) async fn write_down(
 }
 
 /// A finding as a decision needs it, read under the write lock.
-struct Held {
+pub(crate) struct Held {
     status: FindingStatus,
     user_id: String,
     care_unit_id: Option<String>,
@@ -330,7 +342,7 @@ struct Held {
 }
 
 impl Held {
-    fn concern(&self) -> Concern<'_> {
+    pub(crate) fn concern(&self) -> Concern<'_> {
         Concern {
             user_id: Some(&self.user_id),
             care_unit_id: self.care_unit_id.as_deref(),
@@ -345,7 +357,7 @@ impl Held {
     }
 }
 
-async fn held(connection: &mut SqliteConnection, finding_id: &str) -> Result<Held, ReviewError> {
+pub(crate) async fn held(connection: &mut SqliteConnection, finding_id: &str) -> Result<Held, ReviewError> {
     let failed = database("reading a finding");
     let row = sqlx::query(
         "SELECT status, user_id, care_unit_id, controller_id, assigned_to, user_leads_unit FROM findings \
@@ -366,7 +378,7 @@ async fn held(connection: &mut SqliteConnection, finding_id: &str) -> Result<Hel
     })
 }
 
-fn checked(comment: &str) -> Result<&str, Refusal> {
+pub(crate) fn checked(comment: &str) -> Result<&str, Refusal> {
     optional(comment)?.ok_or(Refusal::CommentMissing)
 }
 

@@ -41,6 +41,21 @@ pub enum Refusal {
     ConfirmedNeedsCase,
     #[error("there is no such finding, or it is not yours to see")]
     UnknownFinding,
+    #[error("only a decision that somebody had reason to look (authorised) can cover later findings")]
+    NotAuthorised,
+    #[error(
+        "later findings of this kind are never covered: own record, household, kin, protected identity, watch list, and \
+         what names no record or unit"
+    )]
+    NeverCovered,
+    #[error("a decision covers later findings for 1 to {most} months, found {found}")]
+    BadMonths { found: u32, most: u32 },
+    #[error("somebody else than the one who made it has to review it")]
+    SamePerson,
+    #[error("it has ended")]
+    SuppressionEnded,
+    #[error("there is no such suppression, or it is not yours to see")]
+    UnknownSuppression,
     #[error("there is no such run")]
     UnknownRun,
     #[error("there is no such user, or the user is disabled")]
@@ -70,6 +85,12 @@ impl Refusal {
             Refusal::UnknownOutcome => "unknown_outcome",
             Refusal::ConfirmedNeedsCase => "confirmed_needs_case",
             Refusal::UnknownFinding => "unknown_finding",
+            Refusal::NotAuthorised => "not_authorised",
+            Refusal::NeverCovered => "never_covered",
+            Refusal::BadMonths { .. } => "bad_months",
+            Refusal::SamePerson => "same_person",
+            Refusal::SuppressionEnded => "suppression_ended",
+            Refusal::UnknownSuppression => "unknown_suppression",
             Refusal::UnknownRun => "unknown_run",
             Refusal::UnknownUser => "unknown_user",
             Refusal::CannotAssign(_) => "cannot_assign",

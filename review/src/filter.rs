@@ -8,6 +8,7 @@ use crate::{
     error::Refusal,
     permission::{Action, may, reads_all_units},
     principal::{Principal, account_key},
+    suppress::holds,
 };
 
 /// What is asked for. Everything that is not set asks for all.
@@ -36,6 +37,8 @@ pub struct Filter {
     pub event: Option<String>,
     /// Words in title, reasons, rule or ids; all have to be there.
     pub q: Option<String>,
+    /// True: those that an earlier decision keeps out of the queue; false: the others.
+    pub covered: Option<bool>,
 }
 
 /// What the one who asks may see.
@@ -140,7 +143,7 @@ impl Filter {
     }
 
     /// Adds ` AND …` to a query over `findings f`.
-    pub(crate) fn push(&self, query: &mut QueryBuilder<Sqlite>) {
+    pub(crate) fn push(&self, query: &mut QueryBuilder<Sqlite>, now: i64) {
         let texts = [
             ("f.rule_id", self.rule.clone()),
             ("f.user_key", self.user.as_deref().map(account_key)),
@@ -180,6 +183,12 @@ impl Filter {
                 .push(" AND f.finding_id IN (SELECT e.finding_id FROM finding_events e WHERE e.event_id = ")
                 .push_bind(event.clone())
                 .push(")");
+        }
+        if let Some(covered) = self.covered {
+            query.push(if covered { " AND" } else { " AND NOT" });
+            query.push(" EXISTS (SELECT 1 FROM suppressions s WHERE s.suppression_id = f.suppressed_by AND ");
+            holds(query, now);
+            query.push(")");
         }
         for word in self.q.iter().flat_map(|q| q.split_whitespace()) {
             query.push(" AND f.words LIKE ").push_bind(like(word)).push(" ESCAPE '!'");

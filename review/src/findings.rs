@@ -147,12 +147,13 @@ impl Db {
         rows.iter().map(view).collect()
     }
 
-    /// Findings by level and status, highest level first, for the start page.
+    /// Findings by level and status, highest level first, for the start page; without those that earlier decisions cover.
     ///
     /// # Errors
     /// [`Refusal::ForbiddenRole`].
     pub async fn counts(&self, principal: &Principal) -> Result<Vec<Count>, ReviewError> {
-        self.counts_of(&Filter::default(), &Scope::of_counts(principal)?).await
+        let queue = Filter { covered: Some(false), ..Filter::default() };
+        self.counts_of(&queue, &Scope::of_counts(principal)?).await
     }
 
     /// As [`Db::counts`], of what the filter leaves.
@@ -161,7 +162,7 @@ impl Db {
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT f.level, f.status, COUNT(*) AS found FROM findings f WHERE 1 = 1",
         );
-        filter.push(&mut query);
+        filter.push(&mut query, self.now());
         scope.push(&mut query);
         query.push(" GROUP BY f.level, f.status");
         let rows = query.build().fetch_all(self.readers()).await.map_err(database(DOING))?;
@@ -186,7 +187,7 @@ impl Db {
     ) -> Result<Vec<FindingView>, ReviewError> {
         filter.check()?;
         let mut query = QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS}{FROM}"));
-        filter.push(&mut query);
+        filter.push(&mut query, self.now());
         scope.push(&mut query);
         if let Some(place) = after {
             // (score, last_at, finding_id) are ordered falling, falling, rising, so no row comparison fits.

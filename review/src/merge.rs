@@ -176,6 +176,7 @@ mod tests {
             care_unit_id: Some(format!("E{}", event % 4)),
             level: Level::ALL[usize::from(event % 5)],
             reasons: vec![n + 1],
+            explained: None,
         };
         events.iter().enumerate().map(row).collect()
     }

@@ -18,6 +18,7 @@ use crate::{
     findings::{json, value, word},
     merge::{Join, Key, join, keys, less, shown},
     principal::account_key,
+    suppress::cover,
 };
 
 const DOING: &str = "recording findings";
@@ -69,6 +70,7 @@ impl Db {
             }
         }
         crate::runs::put(&mut tx, run, recorded).await?;
+        crate::explained::put(&mut tx, &run.explained).await?;
         commit(tx, DOING).await?;
         tracing::info!(
             run = run.run_id,
@@ -189,6 +191,7 @@ async fn record_one(
         let comment = format!("+{new_events}");
         let step = Step { comment: Some(&comment), ..Step::by_run(&run.run_id, HistoryKind::Joined) };
         write_down(tx, finding_id, now, &step).await?;
+        cover(tx, &run.run_id, finding_id, &finding, now).await?;
         return Ok(HistoryKind::Joined);
     }
     // Decided, and nothing to be about that was not: a finding without events is decided once.
@@ -206,6 +209,7 @@ async fn record_one(
     insert(tx, &finding_id, base, chain.length, follows, &finding, now).await?;
     put_parts(tx, &finding_id, &finding, &statements).await?;
     write_down(tx, &finding_id, now, &Step::by_run(&run.run_id, HistoryKind::Made)).await?;
+    cover(tx, &run.run_id, &finding_id, &finding, now).await?;
     Ok(HistoryKind::Made)
 }
 

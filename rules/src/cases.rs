@@ -8,6 +8,7 @@ use arrow::array::{
 };
 use chrono::{DateTime, Days, NaiveDate};
 use chrono_tz::Tz;
+use futures::StreamExt;
 use insyn_engine::context::{self, Kind};
 use insyn_engine::event::{AccessEvent, COLUMNS, EventBatch};
 use insyn_engine::lake::Table;
@@ -70,21 +71,36 @@ impl TestReport {
 
 /// Runs every case of every rule, by the rules' defaults: an organisation's own settings are not what they test.
 pub async fn test(pack: &Pack) -> TestReport {
-    let mut rules = Vec::new();
-    for rule in pack.every() {
-        let mut cases = Vec::new();
-        for case in &rule.cases {
-            let failure = run_case(pack, rule, case).await.err();
-            cases.push(CaseResult {
-                name: case.name.clone(),
-                file: rule.file.clone(),
-                line: case.line,
-                failure,
-            });
+    let pack = Arc::new(pack.clone());
+    let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut tests = Vec::new();
+    for (place, rule) in pack.every().enumerate() {
+        for (n, case) in rule.cases.iter().enumerate() {
+            tests.push((place, n, rule.clone(), case.clone()));
         }
-        rules.push(RuleTest { rule_id: rule.id.clone(), cases });
     }
-    TestReport { rules }
+    let run = |(place, n, rule, case): (usize, usize, Rule, Case)| {
+        let pack = Arc::clone(&pack);
+        async move {
+            let running = tokio::spawn(async move { run_case(&pack, &rule, &case).await.err() });
+            // A case that panics is one that did not hold.
+            (place, n, running.await.unwrap_or_else(|error| Some(error.to_string())))
+        }
+    };
+    let done: Vec<(usize, usize, Option<String>)> =
+        futures::stream::iter(tests.into_iter().map(run)).buffer_unordered(at_once).collect().await;
+    let mut failures: BTreeMap<(usize, usize), String> =
+        done.into_iter().filter_map(|(place, n, failure)| Some(((place, n), failure?))).collect();
+    let rules = pack.every().enumerate().map(|(place, rule)| {
+        let result = |(n, case): (usize, &Case)| CaseResult {
+            name: case.name.clone(),
+            file: rule.file.clone(),
+            line: case.line,
+            failure: failures.remove(&(place, n)),
+        };
+        RuleTest { rule_id: rule.id.clone(), cases: rule.cases.iter().enumerate().map(result).collect() }
+    });
+    TestReport { rules: rules.collect() }
 }
 
 /// The columns that a case may name in a table.

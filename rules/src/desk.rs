@@ -16,6 +16,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::JoinType;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -51,9 +52,13 @@ const ALWAYS: &[&str] = &[
     "activity",
 ];
 
-const LOOKS: &str = "select * from accesses where subject_key is not null and actor_id is not null \
+/// Which accesses are looks.
+const IS_LOOK: &str = "subject_key is not null and actor_id is not null \
     and (user_kind is null or user_kind not in ('subject', 'representative', 'system')) \
     and (outcome is null or outcome = 'success')";
+
+/// So many persons are named in a question; of more the files are not told apart by them.
+const MOST_NAMED: usize = 2_000;
 
 /// Tables of the lake that a rule may read beside the accesses.
 pub(crate) const LAKE_TABLES: &[&str] = &["lacking"];
@@ -61,6 +66,15 @@ pub(crate) const LAKE_TABLES: &[&str] = &["lacking"];
 /// Whose an account is, where it is one person's; accounts are compared without regard to case.
 const BEHIND: &str = "select upper(account_id) as account, min(user_id) as user_id from accounts \
     group by upper(account_id) having count(distinct user_id) = 1";
+
+/// By what looks are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Who looked.
+    User,
+    /// Whose record.
+    Subject,
+}
 
 /// The tables of one run.
 pub(crate) struct Desk {
@@ -146,9 +160,52 @@ impl Desk {
         self.put("accesses", schema, parts)?;
         // A view keeps the plan of the table it was made over, so it is made again.
         self.ctx.deregister_table("looks")?;
-        let looks = self.ctx.sql(LOOKS).await?;
+        let looks = self.ctx.sql(&format!("select * from accesses where {IS_LOOK}")).await?;
         self.ctx.register_table("looks", looks.into_view())?;
         Ok(())
+    }
+
+    /// The looks of a period (µs UTC, half-open) by these users, or in these persons' records, whether they are on the desk
+    /// or not: who, whose, and on which local day, each once.
+    pub async fn days(
+        &self,
+        by: By,
+        ids: &BTreeSet<&str>,
+        period: (i64, i64),
+    ) -> Result<Vec<RecordBatch>, DataFusionError> {
+        let (from, to) = (sql::timestamp(period.0), sql::timestamp(period.1));
+        let mut query = format!(
+            "select actor_id, subject_key, cast(local_date(occurred_at) as int) as day from accesses \
+             where {IS_LOOK} and occurred_at >= {from} and occurred_at < {to}"
+        );
+        let key = match by {
+            By::User => "actor_id",
+            By::Subject => {
+                if let Some(numbers) = self.numbers(ids).await? {
+                    query += &format!(" and subject_id in ({numbers})");
+                }
+                "subject_key"
+            }
+        };
+        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, false)]));
+        let keys = StringArray::from_iter_values(ids.iter());
+        let keys = self.source.read_batch(RecordBatch::try_new(schema, vec![Arc::new(keys)])?)?;
+        let looks = self.source.sql(&query).await?;
+        let looks = looks.join(keys, JoinType::LeftSemi, &[key], &["id"], None)?;
+        looks.distinct()?.collect().await
+    }
+
+    /// The numbers that these persons are written with, as SQL lists them; none where they are too many to name.
+    async fn numbers(&self, persons: &BTreeSet<&str>) -> Result<Option<String>, DataFusionError> {
+        if persons.is_empty() || persons.len() > MOST_NAMED {
+            return Ok(None);
+        }
+        let quoted: Vec<String> = persons.iter().map(|id| sql::quoted(id)).collect();
+        let query =
+            format!("select other_id from identities where subject_key(other_id) in ({})", quoted.join(", "));
+        let others = texts(&self.source, &query, 1).await?.into_iter().flatten().flatten();
+        let all: BTreeSet<String> = others.map(|id| sql::quoted(&id)).chain(quoted).collect();
+        Ok(Some(all.into_iter().collect::<Vec<_>>().join(", ")))
     }
 
     /// A condition that leaves nobody else's rows, after `word`; empty where all are asked for.

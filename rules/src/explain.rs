@@ -6,18 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::error::DataFusionError;
 use insyn_engine::session::Session;
 use serde::Serialize;
 
 use crate::desk::{Desk, text_array};
-use crate::hits;
+use crate::hits::{self, Hit};
 use crate::pack::Pack;
 use crate::rule::{Explains, Rule, Text};
 use crate::run::{Limits, RunError, plain};
+use crate::score::Grade;
 use crate::sql;
 
 /// The table of explained looks.
@@ -30,7 +31,7 @@ const MADE_AT: &str = "made_at";
 pub(crate) const COLUMNS: [&str; 2] = [BY_USER, MADE_AT];
 
 /// The table of which a unit must have rows, so that something can be said of what happened there.
-const RELATIONS: &str = "care_relations";
+pub(crate) const RELATIONS: &str = "care_relations";
 /// As near in time, µs: a week.
 const AROUND: i64 = 7 * 86_400_000_000;
 /// So long after it was loaded what is missing in it says something, µs: two weeks, as the rules have it.
@@ -279,6 +280,38 @@ pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, period: (i64, i64))
         }
     }
     Err(plain(&error))
+}
+
+/// Says of each hit the best reason that its access has, out of the table of explained looks.
+pub(crate) async fn grade(hits: &mut [Hit], desk: &Desk) -> Result<(), DataFusionError> {
+    let mut places: BTreeMap<(i64, i64), Vec<&mut Hit>> = BTreeMap::new();
+    for hit in hits {
+        places.entry(hit.place).or_default().push(hit);
+    }
+    if places.is_empty() {
+        return Ok(());
+    }
+    let long = |name| Field::new(name, DataType::Int64, false);
+    let schema = Arc::new(Schema::new(vec![long("at_segment"), long("at_seq")]));
+    let column = |of: fn(&(i64, i64)) -> i64| Arc::new(Int64Array::from_iter_values(places.keys().map(of)));
+    let asked = RecordBatch::try_new(Arc::clone(&schema), vec![column(|p| p.0), column(|p| p.1)])?;
+    desk.put("graded", schema, vec![vec![asked]])?;
+    let query = format!(
+        "select distinct segment, seq, cast(explains as varchar) as explains, {BY_USER} \
+         from {EXPLAINED} join graded on segment = at_segment and seq = at_seq"
+    );
+    for batch in desk.ctx.sql(&query).await?.collect().await? {
+        let (segment, seq) = (hits::long(&batch, "segment")?, hits::long(&batch, "seq")?);
+        let (explains, own) = (text_array(&batch, 2)?, by_user(&batch)?);
+        for (row, own) in own.into_iter().enumerate() {
+            let explains: Explains = explains.value(row).parse().map_err(DataFusionError::Plan)?;
+            let grade = Some(Grade::of(explains, own));
+            for hit in places.get_mut(&(segment.value(row), seq.value(row))).into_iter().flatten() {
+                hit.explained = hit.explained.max(grade);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A word of few that is said in very many rows.

@@ -39,6 +39,7 @@ pub(crate) struct Override {
     pub rule_at: Range<usize>,
     pub level: Option<Level>,
     pub status: Option<Status>,
+    pub lift: Option<f64>,
     pub params: BTreeMap<String, (Range<usize>, ParamValue)>,
     pub file: String,
     pub text: String,
@@ -66,6 +67,7 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Read, Problem> {
             rule: raw.r#override.into_inner(),
             level: raw.level,
             status: raw.status,
+            lift: raw.lift.map(lift).transpose().map_err(|(span, what)| problem(Some(span), what))?,
             params,
             file: file.to_owned(),
             text: text.to_owned(),
@@ -124,6 +126,8 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Read, Problem> {
         kind: raw.kind,
         window,
         intrusive: raw.intrusive,
+        never_cleared: raw.never_cleared,
+        lift: raw.lift.map(lift).transpose().map_err(|(span, what)| problem(Some(span), what))?,
         explains: raw.explains,
         leans_on: None,
         most: None,
@@ -202,6 +206,9 @@ struct RawRule {
     window: Option<WindowSize>,
     #[serde(default)]
     intrusive: bool,
+    #[serde(default)]
+    never_cleared: bool,
+    lift: Option<Spanned<f64>>,
     explains: Option<Explains>,
     title: RawText,
     description: RawText,
@@ -253,6 +260,7 @@ struct RawOverride {
     r#override: Spanned<String>,
     level: Option<Level>,
     status: Option<Status>,
+    lift: Option<Spanned<f64>>,
     #[serde(default)]
     parameters: BTreeMap<String, Spanned<Value>>,
 }
@@ -271,6 +279,15 @@ struct RawCase {
     set: BTreeMap<String, Value>,
     #[serde(flatten)]
     tables: BTreeMap<String, Value>,
+}
+
+/// How many times oftener than by chance: a number from 0 on.
+fn lift(raw: Spanned<f64>) -> Result<f64, (Range<usize>, String)> {
+    let (span, lift) = (raw.span(), raw.into_inner());
+    match lift.is_finite() && lift >= 0.0 {
+        true => Ok(lift),
+        false => Err((span, format!("lift: found {lift}, expected how many times oftener than by chance"))),
+    }
 }
 
 fn settles(text: &str, params: &BTreeMap<String, Param>) -> Result<(), String> {

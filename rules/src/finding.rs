@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::rule::{Level, Text};
+use crate::score::Grade;
 
 /// One finding, as `findings list` and the API print it. Times are µs UTC here and RFC 3339 when serialised.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,7 +56,7 @@ pub struct Finding {
     pub created_at: i64,
     /// What it rested on: `window` {name, from, to}, `parameters`, `score` [{points, of, sv, en}], `events`
     /// [[`Event`], …] in the order of `event_ids`, `sources` {source: events}, `context` {table: [row, …]},
-    /// `user_leads_unit`; everything but `created_at` of a finding is a function of data and pack.
+    /// `user_leads_unit`, `never_cleared`; everything but `created_at` of a finding is a function of data and pack.
     #[serde(default)]
     pub evidence: serde_json::Value,
 }
@@ -78,6 +79,9 @@ pub struct Event {
     pub level: Level,
     /// Which of the finding's sentences are about it, by place.
     pub reasons: Vec<usize>,
+    /// How good a reason it has for all that; none where it has none, or where reasons do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<Grade>,
 }
 
 /// The identity of a finding: an id from rule, who, whose record, and the calendar window's first local day.

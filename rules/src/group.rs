@@ -1,6 +1,6 @@
 //! From hits to findings: one for each rule, person, record and calendar window.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
@@ -12,8 +12,10 @@ use crate::evidence::{self, Asked};
 use crate::finding::{Event, Finding, FindingStatus, Outcome, identity, rfc3339};
 use crate::hits::Hit;
 use crate::rest::most;
-use crate::rule::{Rule, Text};
+use crate::rule::{Level, Rule, Text};
 use crate::run::Window;
+use crate::score::{self, Other, Part};
+use crate::usual;
 
 /// Different sentences of one finding beyond this many are not kept: nobody reads them.
 const MOST_REASONS: usize = 12;
@@ -33,22 +35,34 @@ pub(crate) async fn findings(
     created_at: i64,
 ) -> Result<Vec<Finding>, DataFusionError> {
     let mut calendars: Vec<Calendar> = rules.iter().map(|r| Calendar::new(r.window, zone)).collect();
-    let mut by_pair: HashMap<Pair, Vec<(i64, usize)>> = HashMap::new();
+    let mut by_pair: HashMap<Pair, Vec<(i64, usize, Level)>> = HashMap::new();
     let mut groups: BTreeMap<Key, Vec<Hit>> = BTreeMap::new();
     for hit in hits {
-        by_pair.entry((hit.user.clone(), hit.subject.clone())).or_default().push((hit.at, hit.rule));
+        by_pair
+            .entry((hit.user.clone(), hit.subject.clone()))
+            .or_default()
+            .push((hit.at, hit.rule, hit.level));
         let calendar = calendars[hit.rule].window(hit.at).clone();
         groups.entry((hit.rule, hit.user.clone(), hit.subject.clone(), calendar)).or_default().push(hit);
     }
     groups.retain(|_, hits| hits.iter().any(|hit| window.holds(hit.at)));
+    let asked: Vec<Option<usual::Asked>> = groups.keys().map(asked).collect();
+    let some: Vec<usual::Asked> = asked.iter().flatten().cloned().collect();
+    let mut known = usual::usual(desk, zone, &some).await?.into_iter();
     let mut findings = Vec::with_capacity(groups.len());
-    for ((rule, user, subject, calendar), hits) in groups {
+    for (((rule, user, subject, calendar), hits), asked) in groups.into_iter().zip(asked) {
         let pair = by_pair.get(&(user.clone(), subject.clone())).map_or(&[][..], Vec::as_slice);
-        let in_window = pair.iter().filter(|(at, _)| (calendar.from..calendar.to).contains(at));
-        let others: BTreeSet<usize> =
-            in_window.map(|(_, other)| *other).filter(|other| *other != rule).collect();
-        let others: Vec<Text> = others.into_iter().map(|n| rules[n].title.clone()).collect();
-        findings.push(finding(rules[rule], user, subject, &calendar, hits, &others, created_at));
+        let mut others: BTreeMap<usize, Level> = BTreeMap::new();
+        for (at, other, level) in pair {
+            if *other != rule && (calendar.from..calendar.to).contains(at) {
+                let highest = others.entry(*other).or_insert(*level);
+                *highest = (*highest).max(*level);
+            }
+        }
+        let others = others.into_iter().map(|(n, level)| Other { rule: rules[n], level }).collect();
+        let usual = asked.and_then(|_| known.next().flatten());
+        let whole = score::of_the_whole(rules[rule], others, usual);
+        findings.push(finding(rules[rule], user, subject, &calendar, hits, &whole, created_at));
     }
     keep_context(rules, &mut findings, desk).await?;
     findings.sort_by(|a, b| {
@@ -62,17 +76,25 @@ pub(crate) async fn findings(
     Ok(findings)
 }
 
+/// What is asked of one person and one record, how usual that is; nothing where it is about many.
+fn asked((_, user, subject, calendar): &Key) -> Option<usual::Asked> {
+    Some(usual::Asked { user: user.clone(), subject: subject.clone()?, to: calendar.to })
+}
+
 fn finding(
     rule: &Rule,
     user: String,
     subject: Option<String>,
     calendar: &CalendarWindow,
     mut hits: Vec<Hit>,
-    others: &[Text],
+    whole: &[Part],
     created_at: i64,
 ) -> Finding {
     hits.sort_by(|a, b| (a.at, a.place, &a.reason).cmp(&(b.at, b.place, &b.reason)));
-    let (events, sentences) = events(&hits);
+    let (mut events, sentences) = events(&hits);
+    if rule.never_cleared {
+        events.iter_mut().for_each(|event| event.explained = None);
+    }
     let mut finding = Finding {
         finding_id: identity(&rule.id, &user, subject.as_deref(), &calendar.name()),
         rule_id: rule.id.clone(),
@@ -97,9 +119,10 @@ fn finding(
         evidence: json!({
             "window": {"name": calendar.name(), "from": rfc3339(calendar.from), "to": rfc3339(calendar.to)},
             "parameters": rule.shown_params(),
+            "never_cleared": rule.never_cleared,
         }),
     };
-    finding.rest_on(events, &sentences, others);
+    finding.rest_on(events, &sentences, whole);
     finding.settles_at = rule.settles().map(|wait| finding.last_at.saturating_add(wait.micros()));
     finding
 }
@@ -119,6 +142,7 @@ fn events(hits: &[Hit]) -> (Vec<Event>, Vec<Text>) {
                 care_unit_id: hit.unit.clone(),
                 level: hit.level,
                 reasons: Vec::new(),
+                explained: hit.explained,
             });
             events.len() - 1
         });

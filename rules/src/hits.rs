@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
 
 use crate::rule::{Level, Rule, Text};
+use crate::score::Grade;
 use crate::sentence::{Language, Template};
 
 /// The columns that every rule's SQL must give.
@@ -42,6 +43,8 @@ pub(crate) struct Hit {
     pub reason: Text,
     /// The source's word for what was done; see [`name_activities`].
     pub activity: Option<String>,
+    /// The best reason that the access has; see [`crate::explain::grade`].
+    pub explained: Option<Grade>,
 }
 
 /// Reads the rows of `rule`, number `number` of the run.
@@ -87,6 +90,7 @@ pub(crate) fn read(
                 level,
                 reason: Text { sv: sv.fill(value), en: en.fill(value) },
                 activity: None,
+                explained: None,
             });
         }
     }

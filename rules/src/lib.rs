@@ -10,6 +10,7 @@
 //!
 //! Must not know: formats of logs, HTTP, how a finding is stored or shown.
 
+mod backtest;
 mod calendar;
 mod cases;
 mod check;
@@ -21,6 +22,7 @@ mod file;
 mod finding;
 mod group;
 mod hits;
+mod lift;
 mod measure;
 mod pack;
 mod record;
@@ -30,12 +32,16 @@ mod run;
 mod score;
 mod sentence;
 mod settle;
+mod share;
 mod sql;
+mod usual;
 
+pub use backtest::{Backtest, backtest};
 pub use cases::{CaseResult, RuleTest, TestReport, test};
 pub use check::{Problem, check};
 pub use explain::{Asked, Because, Reasons, Standing, explain};
 pub use finding::{Event, Finding, FindingStatus, Outcome, identity};
+pub use lift::{Lift, lift};
 pub use measure::{Measured, MeasuredExplanation, Share, measure};
 pub use pack::{Pack, PackError};
 pub use record::{
@@ -43,3 +49,5 @@ pub use record::{
 };
 pub use rule::{Case, Duration, Explains, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize};
 pub use run::{ContextState, Limits, RunError, Window, evaluate, run};
+pub use score::{Grade, Of, Part};
+pub use share::{Explained, ExplainedDay};

@@ -221,7 +221,7 @@ fn count(
 }
 
 /// Lays the same accesses again, each at a person drawn at random from those that are looked at.
-async fn fake(desk: &Desk) -> Result<(), DataFusionError> {
+pub(crate) async fn fake(desk: &Desk) -> Result<(), DataFusionError> {
     let frame = desk.ctx.table("accesses").await?;
     let schema = Arc::clone(frame.schema().inner());
     let column = schema.index_of("subject_key")?;

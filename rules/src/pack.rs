@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::check::Problem;
 use crate::explain::EXPLAINED;
 use crate::file::{self, Override, Places, Read, nearest};
-use crate::rule::{Rule, Status};
+use crate::rule::{Level, ParamValue, Rule, Status};
 use crate::sql;
 
 /// Our rule files, by name. A test holds that this list and the folder are the same.
@@ -190,7 +190,7 @@ impl Pack {
     ///
     /// # Errors
     /// What was found and what was expected, with the nearest right name.
-    pub fn set(&mut self, rule: &str, param: &str, value: crate::rule::ParamValue) -> Result<(), String> {
+    pub fn set(&mut self, rule: &str, param: &str, value: ParamValue) -> Result<(), String> {
         let ids: Vec<String> = self.every().map(|r| r.id.clone()).collect();
         let mut every = self.rules.iter_mut().chain(&mut self.explanations);
         let Some(found) = every.find(|r| r.id == rule) else {
@@ -202,6 +202,33 @@ impl Pack {
         };
         file::allowed(old, &value).map_err(|what| format!("parameter \"{param}\" of \"{rule}\": {what}"))?;
         old.value = value;
+        self.lean();
+        Ok(())
+    }
+
+    /// Sets what is written as text, for whoever tries a setting: a parameter, `level` or `status`. Lists are parted by commas.
+    ///
+    /// # Errors
+    /// What was found and what was expected, with the nearest right name.
+    pub fn tune(&mut self, rule: &str, name: &str, text: &str) -> Result<(), String> {
+        let ids: Vec<String> = self.every().map(|r| r.id.clone()).collect();
+        let mut every = self.rules.iter_mut().chain(&mut self.explanations);
+        let Some(found) = every.find(|r| r.id == rule) else {
+            return Err(unknown("rule", rule, ids.iter().map(String::as_str)));
+        };
+        match name {
+            "level" if found.explains.is_none() => {
+                let level: Level = text.parse()?;
+                found.most = (level < found.level).then_some(level).or(found.most);
+                found.level = level;
+            }
+            "status" => found.status = text.parse()?,
+            _ => {
+                let value = found.params.get(name).map(|param| ParamValue::like(&param.default, text));
+                let value = value.transpose().map_err(|what| format!("parameter \"{name}\": {what}"))?;
+                return self.set(rule, name, value.unwrap_or(ParamValue::Flag(false)));
+            }
+        }
         self.lean();
         Ok(())
     }
@@ -277,6 +304,7 @@ impl Pack {
         changed.level = change.level.unwrap_or(rule.level);
         changed.most = change.level.filter(|level| *level < rule.level).or(rule.most);
         changed.status = change.status.unwrap_or(rule.status);
+        changed.lift = change.lift.or(rule.lift);
         *rule = changed;
     }
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::finding::{Finding, time};
+use crate::share::Explained;
 
 /// Where findings go. Implemented above.
 #[async_trait]
@@ -67,6 +68,9 @@ pub struct RunRecord {
     pub accesses: u64,
     /// Each rule, in order of id.
     pub rules: Vec<RuleRun>,
+    /// How much is explained of the whole days that were judged; kept by itself, not in the run's own record.
+    #[serde(skip)]
+    pub explained: Explained,
 }
 
 /// What happened to one rule in a run.

@@ -6,12 +6,19 @@ use serde_json::Value;
 
 use crate::finding::{Event, Finding};
 use crate::rule::Text;
-use crate::{score, sentence};
+use crate::score::{self, Part};
+use crate::sentence;
 
 impl Finding {
     /// The accesses that it rests on, in the order of `event_ids`; none where its evidence was kept without them.
     pub fn events(&self) -> Vec<Event> {
         let kept = self.evidence.get("events").cloned().unwrap_or_default();
+        serde_json::from_value(kept).unwrap_or_default()
+    }
+
+    /// What its score is made of; none where its evidence was kept without that.
+    pub fn score_parts(&self) -> Vec<Part> {
+        let kept = self.evidence.get("score").cloned().unwrap_or_default();
         serde_json::from_value(kept).unwrap_or_default()
     }
 
@@ -29,8 +36,8 @@ impl Finding {
         let events = self.events();
         if events.len() == self.event_ids.len() {
             let events: Vec<Event> = left.into_iter().map(|place| events[place].clone()).collect();
-            let others = score::others(&self.evidence["score"]);
-            rest.rest_on(events, &self.reasons, &others);
+            let whole = score::whole(&self.evidence["score"]);
+            rest.rest_on(events, &self.reasons, &whole);
             rest.settles_at = self.settles_at.map(|at| at - self.last_at + rest.last_at);
         } else {
             rest.event_ids = left.into_iter().map(|place| self.event_ids[place].clone()).collect();
@@ -40,8 +47,8 @@ impl Finding {
     }
 
     /// Makes this a finding about these accesses, by time: everything that follows from them is set. `sentences` are
-    /// what the accesses point into; `others` the titles of other rules that name the same person and record.
-    pub(crate) fn rest_on(&mut self, mut events: Vec<Event>, sentences: &[Text], others: &[Text]) {
+    /// what the accesses point into; `whole` the parts of the score that do not follow from the accesses.
+    pub(crate) fn rest_on(&mut self, mut events: Vec<Event>, sentences: &[Text], whole: &[Part]) {
         let used: BTreeSet<usize> = events.iter().flat_map(|e| &e.reasons).copied().collect();
         let used: Vec<usize> = used.into_iter().filter(|place| *place < sentences.len()).collect();
         for event in &mut events {
@@ -57,7 +64,7 @@ impl Finding {
         self.event_ids = events.iter().map(|e| e.event_id.clone()).collect();
         self.reasons = used.into_iter().map(|place| sentences[place].clone()).collect();
         self.reasons.push(sentence::amount(self.event_count, visits));
-        let parts = score::parts(self.level, visits, others);
+        let parts = score::parts(self.level, visits, events.iter().map(|e| e.explained), whole);
         self.score = score::total(&parts);
         let mut sources: BTreeMap<&str, u64> = BTreeMap::new();
         for event in &events {
@@ -87,6 +94,7 @@ mod tests {
     use super::*;
     use crate::finding::{FindingStatus, Outcome};
     use crate::rule::Level;
+    use crate::score::{Grade, Of};
 
     const HOUR: i64 = 3_600_000_000;
 
@@ -99,6 +107,7 @@ mod tests {
             care_unit_id: Some(unit.into()),
             level,
             reasons: vec![reason],
+            explained: (unit == "A").then_some(Grade::Unit),
         }
     }
 
@@ -130,7 +139,8 @@ mod tests {
             created_at: 0,
             evidence: serde_json::json!({}),
         };
-        finding.rest_on(events, sentences, &[text("another rule")]);
+        let other = Part { points: 8, of: Of::Rule, text: text("another rule") };
+        finding.rest_on(events, sentences, &[other]);
         finding.settles_at = Some(finding.last_at + 14 * 24 * HOUR);
         finding
     }

@@ -34,6 +34,11 @@ pub struct Rule {
     pub window: WindowSize,
     /// Rests on address, kin, name, schedule or volume: a mark for those who decide which rules run.
     pub intrusive: bool,
+    /// No reason lowers its findings, and no decision keeps later ones out of the queue: own record, household, kin, protected
+    /// identity, watch list.
+    pub never_cleared: bool,
+    /// How many times oftener than by chance it names somebody, where that has been measured.
+    pub lift: Option<f64>,
     /// Whom it explains, where it is an explanation: a reason to look, not a reason to ask about a look.
     pub explains: Option<Explains>,
     /// The explanations that it leans on and how they are set, where it does.
@@ -216,6 +221,30 @@ pub enum ParamValue {
     Texts(Vec<String>),
 }
 
+impl ParamValue {
+    /// Reads a text as a value of the same kind as `other`.
+    ///
+    /// # Errors
+    /// What was found and what was expected.
+    pub(crate) fn like(other: &ParamValue, text: &str) -> Result<ParamValue, String> {
+        let wrong = |_| format!("found \"{text}\", expected a value like \"{other}\"");
+        Ok(match other {
+            ParamValue::Flag(_) => ParamValue::Flag(text.parse().map_err(|_| wrong(()))?),
+            ParamValue::Integer(_) => ParamValue::Integer(text.parse().map_err(|_| wrong(()))?),
+            ParamValue::Number(_) => {
+                let number: f64 = text.parse().map_err(|_| wrong(()))?;
+                number.is_finite().then_some(ParamValue::Number(number)).ok_or_else(|| wrong(()))?
+            }
+            ParamValue::Duration(_) => ParamValue::Duration(Duration::parse(text).map_err(|_| wrong(()))?),
+            ParamValue::Text(_) => ParamValue::Text(text.to_owned()),
+            ParamValue::Texts(_) => {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                ParamValue::Texts(parts.map(str::to_owned).collect())
+            }
+        })
+    }
+}
+
 impl fmt::Display for ParamValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -339,7 +368,7 @@ pub enum CaseValue {
 
 impl Level {
     /// What the level gives to a score.
-    pub fn points(self) -> u32 {
+    pub fn points(self) -> i32 {
         match self {
             Level::Informational => 10,
             Level::Low => 25,

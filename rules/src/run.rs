@@ -23,6 +23,7 @@ use crate::pack::Pack;
 use crate::record::{FindingStore, NotEvaluated, RuleRun, RuleState, RunRecord, RunReport, StoreError};
 use crate::rule::{Kind, Rule, Status, WindowSize};
 use crate::settle::Waiting;
+use crate::share::{Counting, Explained};
 use crate::sql;
 
 /// The period of a run, µs UTC, half-open; `None` is everything stored on that side.
@@ -138,15 +139,18 @@ async fn judge_all(
 ) -> Result<(RunRecord, Vec<Finding>, Vec<String>), RunError> {
     let started_at = Utc::now().timestamp_micros();
     let rules: Vec<&Rule> = pack.rules().iter().filter(|r| r.status != Status::Deprecated).collect();
-    let explanations: Vec<&Rule> = match rules.iter().any(|rule| rule.leans_on.is_some()) {
+    let mut explanations: Vec<&Rule> = match rules.iter().any(|rule| rule.leans_on.is_some()) {
         true => pack.explanations().collect(),
         false => Vec::new(),
     };
     let read: Vec<&Rule> = rules.iter().chain(&explanations).copied().collect();
     let desk = Desk::over(source, &read).await?;
+    // Without a row of what it needs it has no reason for anything.
+    explanations.retain(|rule| rule.needs.iter().all(|table| desk.rows(table).is_some_and(|rows| rows > 0)));
     let mut states: Vec<State<'_>> = rules.iter().map(|rule| State::of(rule, &desk)).collect();
     let stored = Stored::read(source, window).await?;
     let mut hits: Vec<Hit> = Vec::new();
+    let mut shares = Explained::default();
     let mut waiting = Waiting::of(waiting, &rules);
     if let Some(period) = stored.period(&rules, window, zone) {
         for state in states.iter_mut().filter(|s| s.run.state == RuleState::Evaluated) {
@@ -155,6 +159,10 @@ async fn judge_all(
             }
         }
         let mut read_to: HashMap<String, i64> = HashMap::new();
+        let mut counting = match explanations.is_empty() {
+            true => None,
+            false => Some(Counting::of(&desk, period, zone).await?),
+        };
         for slice in slices(period, stored.accesses.div_ceil(limits.slice_rows.max(1))) {
             let sight = sight(&read, slice, zone);
             let rows = desk.lay(sight.0, sight.1).await?;
@@ -177,7 +185,16 @@ async fn judge_all(
                 state.run.milliseconds += clock.elapsed().as_millis() as u64;
             }
             hits::name_activities(&mut hits[before..], &rows)?;
+            if explained.is_ok() && !explanations.is_empty() {
+                explain::grade(&mut hits[before..], &desk).await?;
+            }
+            // What an explanation with a fault would have explained is not known of any day.
+            counting = counting.filter(|_| explained.is_ok());
+            if let Some(counting) = &mut counting {
+                counting.add(&desk, slice).await?;
+            }
         }
+        shares = counting.map(|counting| counting.done(&desk)).unwrap_or_default();
         for (source, at) in later(source, period.1, &rules).await? {
             let entry = read_to.entry(source).or_insert(at);
             *entry = (*entry).max(at);
@@ -214,6 +231,7 @@ async fn judge_all(
         context_load: context.load.clone(),
         accesses: stored.accesses,
         rules: runs,
+        explained: shares,
     };
     Ok((record, findings, settled))
 }
@@ -474,7 +492,7 @@ pub(crate) fn slices(period: (i64, i64), pieces: u64) -> Vec<(i64, i64)> {
 }
 
 /// What the rules must see to judge a slice: as far around it as they look, and whole windows where one counts.
-fn sight(rules: &[&Rule], slice: (i64, i64), zone: Tz) -> (i64, i64) {
+pub(crate) fn sight(rules: &[&Rule], slice: (i64, i64), zone: Tz) -> (i64, i64) {
     let mut sight = slice;
     for rule in rules {
         let around = rule.looks_around.map_or(0, |around| around.micros());

@@ -1,4 +1,7 @@
-//! `insyn rules list|check|test|run`.
+//! `insyn rules list|check|test|run`, and what is measured of them.
+
+mod backtest;
+mod measures;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +13,7 @@ use crate::cli::{Rules, RulesAction};
 use crate::config::{Config, ConfigError};
 use crate::house::{House, pack};
 use crate::print;
+use measures::Shown;
 
 pub async fn run(config: &Path, arguments: Rules) -> anyhow::Result<ExitCode> {
     match arguments.action {
@@ -20,11 +24,17 @@ pub async fn run(config: &Path, arguments: Rules) -> anyhow::Result<ExitCode> {
                 (_, true) => Shown::Totals,
                 _ => Shown::Each,
             };
-            measure(config, from.as_deref(), to.as_deref(), shown, format.chosen()).await
+            measures::explanations(config, from.as_deref(), to.as_deref(), shown, format.chosen()).await
+        }
+        RulesAction::Lift { from, to, format } => {
+            measures::lift(config, from.as_deref(), to.as_deref(), format.chosen()).await
         }
         RulesAction::Check => check(&pack(own_folder(config)?.as_deref())?).await,
         RulesAction::Test => test(&pack(own_folder(config)?.as_deref())?).await,
-        RulesAction::Run { from, to, dry_run } => {
+        RulesAction::Run { from, to, set, format, .. } if !set.is_empty() => {
+            backtest::run(config, from.as_deref(), to.as_deref(), &set, format.chosen()).await
+        }
+        RulesAction::Run { from, to, dry_run, .. } => {
             evaluate(config, from.as_deref(), to.as_deref(), dry_run).await
         }
     }
@@ -121,88 +131,6 @@ async fn evaluate(
     tell(&report)?;
     let failed = report.record.rules.iter().any(|rule| rule.state == RuleState::Failed);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-#[derive(Serialize)]
-struct Explaining<'a> {
-    explanation: &'a str,
-    title_sv: &'a str,
-    title_en: &'a str,
-    explains: &'a str,
-    looks: u64,
-    by_user: u64,
-    alone: u64,
-    by_chance: u64,
-    precision: Option<f64>,
-    failed: Option<&'a str>,
-}
-
-/// Of what the explanations explain.
-enum Shown {
-    Each,
-    Shares,
-    Totals,
-}
-
-#[derive(Serialize)]
-struct Totals {
-    looks: u64,
-    explained: u64,
-    only_by_user: u64,
-    by_chance: u64,
-}
-
-/// Counts only, as those of a run: how much each explanation explains, and how much of that it would by chance.
-async fn measure(
-    file: &Path,
-    from: Option<&str>,
-    to: Option<&str>,
-    shown: Shown,
-    format: insyn_engine::output::Format,
-) -> anyhow::Result<ExitCode> {
-    let house = House::open(file).await?;
-    let zone = house.config.organisation.timezone;
-    let (from, to) = print::period(from, to, zone)?;
-    let session = house.session(false).await?;
-    let measured = insyn_rules::measure(&house.pack()?, &session, Window { from, to }).await?;
-    let lines: Vec<Explaining<'_>> = measured
-        .explanations
-        .iter()
-        .map(|one| Explaining {
-            explanation: &one.explanation,
-            title_sv: &one.title.sv,
-            title_en: &one.title.en,
-            explains: one.explains.as_str(),
-            looks: one.looks,
-            by_user: one.by_user,
-            alone: one.alone,
-            by_chance: one.by_chance,
-            precision: one.precision.map(|part| (part * 1000.0).round() / 1000.0),
-            failed: one.failed.as_deref(),
-        })
-        .collect();
-    let totals = Totals {
-        looks: measured.looks,
-        explained: measured.explained,
-        only_by_user: measured.only_by_user,
-        by_chance: measured.by_chance,
-    };
-    match shown {
-        Shown::Each => print::records(format, &lines, zone)?,
-        Shown::Shares => print::records(format, &measured.shares, zone)?,
-        Shown::Totals => print::records(format, &[totals], zone)?,
-    }
-    let share = |part: u64| 100.0 * part as f64 / measured.looks.max(1) as f64;
-    eprintln!(
-        "{} accesses to a known person's record; {} ({:.1} %) explained, {} only by the user's own doing; by chance \
-         {:.1} % would be",
-        measured.looks,
-        measured.explained,
-        share(measured.explained),
-        measured.only_by_user,
-        share(measured.by_chance)
-    );
-    Ok(if lines.iter().any(|line| line.failed.is_some()) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Counts only: what a run says must not hold personal data.

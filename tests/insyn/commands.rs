@@ -255,6 +255,47 @@ fn rules_run_and_findings_are_listed_and_running_again_changes_nothing() {
 }
 
 #[test]
+fn another_setting_is_tried_beside_todays_and_keeps_nothing() {
+    let house = house_with_three_looks();
+    house.write(
+        "context/subjects.csv",
+        format!("subject_id,name,address,postcode,deceased_on\n{ANNA},,,,2026-02-10\n").as_bytes(),
+    );
+    house.ok(&["context", "load"]);
+    let tried = |settings: &[&str]| {
+        let mut arguments = vec!["rules", "run", "--dry-run"];
+        settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
+        house.run(&arguments)
+    };
+    // Three weeks after the death; a month is the default, so that only the shorter grace finds anything.
+    let run = tried(&["deceased.grace=7 days"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let lines: Vec<serde_json::Value> =
+        run.stdout.lines().map(|line| serde_json::from_str(line).expect("a row")).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(
+        (&lines[0]["week"], &lines[0]["today"], &lines[0]["tried"]),
+        (&"2026-03-02".into(), &0.into(), &2.into())
+    );
+    assert!(run.stderr.contains("deceased: 0 findings today, 2 as tried; 2 new, 0 gone"), "{}", run.stderr);
+    assert!(house.rows(&["findings", "list"]).is_empty(), "nothing is kept");
+    let same = tried(&["deceased.grace=30 days"]);
+    assert!(same.stderr.contains("set today"), "{}", same.stderr);
+    for (setting, expected) in [
+        ("deceased.grce=7 days", "nearest: \"grace\""),
+        ("deceasd.grace=7 days", "nearest: \"deceased\""),
+        ("deceased.grace=soon", "expected a value like \"30 days\""),
+        ("deceased.grace=9000 days", "expected between"),
+        ("deceased.level=grave", "expected one of"),
+        ("deceased", "RULE.PARAMETER=VALUE"),
+    ] {
+        let wrong = tried(&[setting]);
+        assert_eq!(wrong.code, Some(1), "{setting}");
+        assert!(wrong.stderr.contains(expected), "{setting}: {}", wrong.stderr);
+    }
+}
+
+#[test]
 fn help_is_complete() {
     let house = House::new();
     let help = house.ok(&["--help"]);

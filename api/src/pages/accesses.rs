@@ -377,7 +377,7 @@ async fn names(
 
 fn figures(lang: Lang, zone: Tz, is_record: bool, rows: u64, visits: &[Visit], people: usize) -> Vec<Figure> {
     let t = lang.texts();
-    let figure = |value: String, name| Figure { value, name, note: String::new(), warn: false };
+    let figure = |value: String, name| Figure { value, name, note: String::new(), warn: false, more: None };
     let at = |time: Option<i64>| time.map_or_else(|| "–".to_owned(), |at| lang::minute(zone, at));
     vec![
         figure(lang.number(rows), t.rows),

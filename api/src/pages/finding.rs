@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use insyn_engine::trace::{self, Of as TraceOf, Query};
-use insyn_review::{Action, HistoryEntry, HistoryKind, Refusal, Scope, may_decide};
+use insyn_review::{Action, Covers, HistoryEntry, HistoryKind, Refusal, Scope, may_decide, may_handle};
 use insyn_rules::{Finding, Outcome};
 
 use super::{
@@ -46,6 +46,8 @@ struct FindingPage {
     visits: Vec<VisitRow>,
     visits_count: String,
     may_decide: bool,
+    may_cover_person: bool,
+    may_cover_unit: bool,
     why_not: Option<&'static str>,
     fault: Option<String>,
     csrf: String,
@@ -59,6 +61,13 @@ struct FindingPage {
     rule_id: String,
     rule_version: u32,
     rule_parts: Vec<Section>,
+    score_parts: Vec<ScorePart>,
+}
+
+/// What adds to the score, or takes away.
+struct ScorePart {
+    points: String,
+    text: String,
 }
 
 struct Step {
@@ -75,8 +84,11 @@ pub(crate) async fn show(
     Part(id): Part,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let notice =
-        (parameters.get("said") == Some("decided")).then(|| visitor.lang.texts().decided_notice.to_owned());
+    let notice = match parameters.get("said") {
+        Some("decided") => Some(visitor.lang.texts().decided_notice.to_owned()),
+        Some("covered") => Some(visitor.lang.texts().covered_notice.to_owned()),
+        _ => None,
+    };
     shown(&app, &caller, &visitor, &id, notice, None).await
 }
 
@@ -100,6 +112,27 @@ pub(crate) async fn decide(
             let why = visitor.lang.texts().decide_confirmed.to_owned();
             shown(&app, &caller, &visitor, &id, None, Some(why)).await
         }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) async fn cover(
+    State(app): State<App>,
+    caller: Caller,
+    visitor: Visitor,
+    Part(id): Part,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let missing = || visitor.lang.texts().cover_missing.to_owned();
+    let (Ok(covers), Ok(months)) = (fields.get("covers").parse::<Covers>(), fields.get("months").parse())
+    else {
+        return shown(&app, &caller, &visitor, &id, None, Some(missing())).await;
+    };
+    match app.db.suppress(&caller.principal, &id, covers, months, fields.get("because")).await {
+        Ok(_) => Ok(Redirect::to(&format!("/findings/{id}?said=covered")).into_response()),
+        Err(insyn_review::ReviewError::Refused(
+            Refusal::CommentMissing | Refusal::CommentTooLong { .. } | Refusal::BadMonths { .. },
+        )) => shown(&app, &caller, &visitor, &id, None, Some(missing())).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -167,6 +200,10 @@ async fn shown(
             visits_count: words::counted(lang, t.visits_one, t.visits_n, visits.len() as u64),
             visits: visit_rows(app, lang, &visits, &names, finding.subject_id.is_none()),
             may_decide: verdict.is_ok() && !settled,
+            may_cover_person: verdict.is_ok() && view.may_cover() && finding.subject_id.is_some(),
+            may_cover_unit: view.may_cover()
+                && finding.care_unit_id.is_some()
+                && may_handle(&caller.principal, Action::SetParameters, view.concern()).is_ok(),
             why_not,
             fault,
             csrf: caller.csrf(),
@@ -178,6 +215,7 @@ async fn shown(
             subject_protected: finding.subject_id.as_deref().is_some_and(|id| names.is_protected(id)),
             controller: finding.controller_id.clone().unwrap_or_else(|| t.unknown.to_owned()),
             rule_id: finding.rule_id.clone(),
+            score_parts: finding.score_parts().iter().map(|part| score_part(lang, part)).collect(),
             rule_version: finding.rule_version,
             rule_parts: app
                 .pack
@@ -261,5 +299,14 @@ fn step(app: &App, lang: Lang, entry: &HistoryEntry) -> Step {
         who: if by_run { t.by_insyn.to_owned() } else { entry.by_name.clone() },
         at: lang::minute(app.zone(), entry.at),
         comment: entry.comment.clone().unwrap_or_default(),
+    }
+}
+
+/// With a true minus, as numbers are written in both languages.
+fn score_part(lang: Lang, part: &insyn_rules::Part) -> ScorePart {
+    let sign = if part.points < 0 { "\u{2212}" } else { "+" };
+    ScorePart {
+        points: format!("{sign}{}", part.points.unsigned_abs()),
+        text: lang.of(&part.text).to_owned(),
     }
 }

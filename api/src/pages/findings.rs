@@ -28,6 +28,7 @@ struct FindingsPage {
     statuses: Vec<Choice>,
     rules: Vec<RuleChoice>,
     filtered: bool,
+    covered: bool,
     count: String,
     findings: Vec<Card>,
     pager: Pager,
@@ -109,11 +110,13 @@ pub(crate) async fn list(
     let t = lang.texts();
     let level = parameters.word::<Level>("level")?;
     let status = parameters.word::<FindingStatus>("status")?;
+    let covered = parameters.get("covered") == Some("yes");
     let rule = parameters.get("rule").map(|id| known_rule(&app, id)).transpose()?;
     let filter = Filter {
         level: level.into_iter().collect(),
         status: status.into_iter().collect(),
         rule: rule.clone(),
+        covered: (!covered).then_some(false),
         ..Filter::default()
     };
     let scope = Scope::of(&caller.principal)?;
@@ -131,6 +134,7 @@ pub(crate) async fn list(
         level.map(|level| format!("level={level}")),
         status.map(|status| format!("status={status}")),
         rule.as_ref().map(|rule| format!("rule={rule}")),
+        covered.then(|| "covered=yes".to_owned()),
     ];
     let chosen: Vec<String> = chosen.into_iter().flatten().collect();
     let address = |more: Option<String>| {
@@ -165,6 +169,7 @@ pub(crate) async fn list(
             })
             .collect(),
         filtered: !chosen.is_empty(),
+        covered,
         count: words::counted(lang, t.findings_one, t.findings_n, all),
         findings,
         pager,

@@ -3,6 +3,7 @@
 pub(crate) mod accesses;
 pub(crate) mod enrol;
 pub(crate) mod error;
+pub(crate) mod explained;
 pub(crate) mod finding;
 pub(crate) mod findings;
 pub(crate) mod rules;
@@ -10,6 +11,7 @@ pub(crate) mod runs;
 pub(crate) mod sign_in;
 pub(crate) mod source;
 pub(crate) mod start;
+pub(crate) mod suppressions;
 mod visits;
 mod why;
 mod words;
@@ -74,6 +76,8 @@ pub(crate) struct Figure {
     pub(crate) name: &'static str,
     pub(crate) note: String,
     pub(crate) warn: bool,
+    /// Where more of it stands: address and text.
+    pub(crate) more: Option<(&'static str, &'static str)>,
 }
 
 /// Where a list goes on.

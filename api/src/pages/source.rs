@@ -145,6 +145,7 @@ fn figures(app: &App, lang: Lang, source: &Source) -> Vec<Figure> {
             name: t.events,
             note: format!("{}: {last}", t.last_event),
             warn: false,
+            more: None,
         },
         Figure {
             value: whole(source.events_hour),
@@ -154,6 +155,7 @@ fn figures(app: &App, lang: Lang, source: &Source) -> Vec<Figure> {
                 None => t.usual_unknown.to_owned(),
             },
             warn: source.state == "quiet",
+            more: None,
         },
         open_items(lang, source.quarantine_open, source.quarantined, (t.quarantined, t.quarantined_note)),
         open_items(lang, source.gaps_open, source.gaps, (t.gaps, t.gaps_note)),
@@ -173,6 +175,7 @@ fn open_items(lang: Lang, open: Option<f64>, all: Option<f64>, (name, note): (&'
             _ => note.to_owned(),
         },
         warn: open.is_some_and(|open| open > 0.0),
+        more: None,
     }
 }
 

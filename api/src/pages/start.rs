@@ -23,8 +23,6 @@ const DAY: i64 = 86_400_000_000;
 const TOP: usize = 5;
 /// How many rules' runs are shown.
 const RUNS: usize = 12;
-/// How many findings' accesses are counted as not explained.
-const OPEN: usize = 1_000;
 
 #[derive(Template)]
 #[template(path = "start.html")]
@@ -121,6 +119,7 @@ fn levels(lang: Lang, counts: &[Count]) -> Vec<LevelRow> {
 async fn top(app: &App, caller: &Caller, lang: Lang) -> Result<Vec<Card>, Problem> {
     let filter = Filter {
         status: vec![FindingStatus::New, FindingStatus::Assigned, FindingStatus::Asked],
+        covered: Some(false),
         ..Filter::default()
     };
     let page = app.db.list(&filter, &Scope::of(&caller.principal)?, None, TOP).await?;
@@ -141,39 +140,42 @@ async fn figures(app: &App, caller: &Caller, lang: Lang, counts: &[Count]) -> Re
             name: t.figure_day,
             note: fill(t.figure_day_note, &[("people", &lang.number(day_people))]),
             warn: false,
+            more: None,
         },
         Figure {
             value: lang.number(month_rows),
             name: t.figure_month,
             note: fill(t.figure_month_note, &[("users", &lang.number(month_users))]),
             warn: false,
+            more: None,
         },
     ];
-    if caller.may(Action::ReadFindings) {
-        let filter = Filter {
-            status: vec![FindingStatus::New, FindingStatus::Assigned, FindingStatus::Asked],
-            from: Some(month),
-            ..Filter::default()
-        };
-        let open = app.db.list(&filter, &Scope::of(&caller.principal)?, None, OPEN).await?;
-        // An access can stand in the findings of several rules.
-        let events: std::collections::BTreeSet<&str> =
-            open.items.iter().flat_map(|view| view.finding.event_ids.iter().map(String::as_str)).collect();
-        let unexplained = events.len() as u64;
-        figures.push(Figure {
-            value: lang.number(unexplained),
-            name: t.figure_unexplained,
-            note: fill(t.figure_unexplained_note, &[("share", &lang.percent(unexplained, month_rows))]),
-            warn: unexplained > 0,
-        });
-    }
+    figures.extend(explained(app, caller, lang, month).await?);
     figures.push(Figure {
         value: lang.number(open),
         name: t.figure_open,
         note: fill(t.figure_open_note, &[("all", &lang.number(all))]),
         warn: false,
+        more: None,
     });
     Ok(figures)
+}
+
+/// How much is explained since a time, as the runs counted it; nothing where none did.
+async fn explained(app: &App, caller: &Caller, lang: Lang, since: i64) -> Result<Option<Figure>, Problem> {
+    let t = lang.texts();
+    let from = lang::date(app.zone(), since);
+    let months = app.db.explained(&caller.principal, Some(&from), None).await?;
+    let sum = |of: fn(&insyn_review::ExplainedMonth) -> u64| months.iter().map(of).sum::<u64>();
+    let (looks, by_others) = (sum(|month| month.looks), sum(|month| month.explained));
+    let unexplained = lang.number(sum(super::explained::unexplained));
+    Ok((looks > 0).then(|| Figure {
+        value: lang.percent(by_others, looks),
+        name: t.figure_explained,
+        note: fill(t.figure_explained_note, &[("looks", &lang.number(looks)), ("unexplained", &unexplained)]),
+        warn: false,
+        more: Some(("/explained", t.explained_link)),
+    }))
 }
 
 /// Accesses, people and users since a time, within the caller's controllers. Nothing where it cannot be counted: a start

@@ -69,6 +69,9 @@ pub(crate) fn history(t: &Texts, kind: HistoryKind) -> &'static str {
         HistoryKind::Decided => t.history_decided,
         HistoryKind::Closed => t.history_closed,
         HistoryKind::Settled => t.history_settled,
+        HistoryKind::Covers => t.history_covers,
+        HistoryKind::Covered => t.history_covered,
+        HistoryKind::Uncovered => t.history_uncovered,
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct FindingParameters {
     from: Option<String>,
     /// Findings with accesses before this time; a date means to the end of that day.
     to: Option<String>,
+    /// True: also those that an earlier decision keeps out of the queue; false when not given.
+    covered: Option<bool>,
     /// At least this score.
     min_score: Option<u8>,
     /// Findings of a page, at most 1 000; 100 when not given.
@@ -244,6 +246,7 @@ fn filter(app: &App, parameters: &Parameters) -> Result<Filter, Problem> {
         "controller",
         "from",
         "to",
+        "covered",
         "min_score",
         "limit",
         "cursor",
@@ -262,6 +265,11 @@ fn filter(app: &App, parameters: &Parameters) -> Result<Filter, Problem> {
         controller: text("controller"),
         from: time("from", false)?,
         to: time("to", true)?,
+        covered: match parameters.get("covered") {
+            None | Some("false") => Some(false),
+            Some("true") => None,
+            Some(_) => return Err(Problem::bad_request("bad_parameter", "covered: expected true or false")),
+        },
         min_score: parameters
             .get("min_score")
             .map(|text| text.parse::<u8>().ok().filter(|score| *score <= 100))

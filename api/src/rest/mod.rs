@@ -1,11 +1,13 @@
 //! REST for programs. Every path here stands in the OpenAPI document; every error is a problem.
 
 pub(crate) mod accesses;
+pub(crate) mod explained;
 pub(crate) mod findings;
 pub(crate) mod paging;
 pub(crate) mod rules;
 pub(crate) mod sources;
 pub(crate) mod sql;
+pub(crate) mod suppressions;
 
 use axum::http::HeaderMap;
 use insyn_engine::session::{Scope, Session};

@@ -346,6 +346,7 @@ async fn record(db: &Db) {
         lake_version: 1,
         context_load: None,
         accesses: 8,
+        explained: insyn_rules::Explained::default(),
         rules: vec![insyn_rules::RuleRun {
             rule_id: "test-unit".into(),
             version: 1,

@@ -7,4 +7,5 @@ mod lists;
 mod migrations;
 mod recording;
 mod sign_in;
+mod suppressions;
 mod world;

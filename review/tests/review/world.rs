@@ -122,6 +122,7 @@ fn row(event: u32, unit: &str) -> Event {
         care_unit_id: Some(unit.to_owned()),
         level: Level::High,
         reasons: Vec::new(),
+        explained: None,
     }
 }
 
@@ -136,5 +137,6 @@ pub fn run(id: &str) -> RunRecord {
         context_load: None,
         accesses: 3,
         rules: Vec::new(),
+        explained: insyn_rules::Explained::default(),
     }
 }

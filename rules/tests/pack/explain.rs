@@ -5,7 +5,9 @@ use insyn_engine::context;
 use insyn_engine::event::AccessEvent;
 use insyn_engine::lake::{Lake, SourceCommit};
 use insyn_engine::session::{Scope, Session};
-use insyn_rules::{Asked, Pack, Reasons, RuleState, Standing, Window, explain, measure, run};
+use insyn_rules::{
+    Asked, ExplainedDay, Of, Pack, Reasons, RuleState, Standing, Window, explain, lift, measure, run,
+};
 
 use crate::world::{HOUR, ZONE, access, at};
 
@@ -36,6 +38,10 @@ impl Clinic {
         context::load(&self.lake, &folder, ZONE).await.unwrap();
         Session::open(&self.lake, ZONE, Scope::All).await.unwrap()
     }
+}
+
+fn granvik() -> Organisation {
+    Organisation { id: "O".into(), name: "Granvik".into(), timezone: ZONE }
 }
 
 async fn why(session: &Session, subjects: &[&str]) -> Reasons {
@@ -164,6 +170,69 @@ async fn what_explains_by_chance_is_told_from_what_explains() {
     assert_eq!((shares, explained, measured.shares.len()), (401, 400, 2));
     let again = measure(&Pack::builtin().unwrap(), &session, Window::default()).await.unwrap();
     assert_eq!(again, measured, "the same draw");
+    let report = run(&Pack::builtin().unwrap(), &session, &granvik(), Window::default(), None).await;
+    let explained = report.unwrap().record.explained;
+    let sum = |of: fn(&ExplainedDay) -> u64| explained.rows.iter().map(of).sum::<u64>();
+    assert_eq!(
+        (sum(|day| day.looks), sum(|day| day.explained), sum(|day| day.only_by_user), sum(|day| day.unknown)),
+        (401, 400, 1, 0)
+    );
+    assert_eq!(explained.days, Some(("2026-03-01".into(), "2026-03-31".into())), "whole calendar windows");
+    assert_eq!(explained.rows[0].day, "2026-03-04");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_names_anybody_has_no_lift_and_one_that_looks_for_something_has() {
+    // Each of two users looks at twenty persons, their own record among them; five of the twenty have no visit.
+    let nine = at("2026-03-04T09:00:00+01:00");
+    let events = (0..400).map(|n| {
+        let (unit, user) = [("A", "U1"), ("B", "U2")][n % 2];
+        access(n, nine + n as i64 * HOUR / 60, user, Some(unit), &format!("P{}", n % 40))
+    });
+    let clinic = Clinic::of(events.collect()).await;
+    let visit = |n: usize| format!("P{n},{},,visit,2026-03-01,2026-03-31,,\n", ["A", "B"][n % 2]);
+    let relations = format!("{HEADER}{}", (10..40).map(visit).collect::<String>());
+    let staff = "user_id,person_id,name,title,address,postcode,employed_from,employed_to\n\
+                 U1,P0,Anna Berg,,,,2020-01-01,\nU2,P1,Bo Berg,,,,2020-01-01,\n";
+    let session = clinic.knows(&[("care_relations", &relations), ("staff", staff)]).await;
+    let lifts = lift(&Pack::builtin().unwrap(), &session, Window::default()).await.unwrap();
+    let of = |id: &str| lifts.iter().find(|lift| lift.rule_id == id).unwrap();
+    let failed: Vec<_> = lifts.iter().filter(|lift| lift.failed.is_some()).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let unrelated = of("no-care-relation");
+    assert_eq!((unrelated.pairs, unrelated.accesses, unrelated.explained), (10, 100, 0));
+    assert!(unrelated.by_chance > 30, "most of a random draw has no visit: {unrelated:?}");
+    assert!(unrelated.lift.unwrap() < 0.5, "{unrelated:?}");
+    let own = of("own-record");
+    assert_eq!((own.pairs, own.accesses), (2, 20));
+    assert!(lifts.iter().all(|lift| lift.rule_id != "emergency-without-note"), "an absence has no fake");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reason_lowers_the_score_of_what_it_explains_and_never_that_of_an_own_record() {
+    let nine = at("2026-03-04T09:00:00+01:00");
+    let mut dead = access(1, nine, "U1", Some("A"), "P1");
+    dead.purpose = None;
+    let clinic = Clinic::of(vec![dead, access(2, nine, "U1", Some("A"), "P2")]).await;
+    let subjects = "subject_id,name,address,postcode,deceased_on\nP1,,,,2025-01-01\nP3,,,,2025-01-01\n";
+    let staff = "user_id,person_id,name,title,address,postcode,employed_from,employed_to\n\
+                 U1,P2,Anna Berg,,,,2020-01-01,\n";
+    let relations =
+        format!("{HEADER}P1,A,,visit,2026-03-04,2026-03-05,,\nP2,A,,visit,2026-03-04,2026-03-05,,\n");
+    let score = async |relations: &str| {
+        let tables = [("subjects", subjects), ("staff", staff), ("care_relations", relations)];
+        let session = clinic.knows(&tables).await;
+        let report = run(&Pack::builtin().unwrap(), &session, &granvik(), Window::default(), None).await;
+        let findings = report.unwrap().findings;
+        ["deceased", "own-record"].map(|rule| {
+            let found = findings.iter().find(|finding| finding.rule_id == rule);
+            let parts = found.map(|finding| finding.score_parts()).unwrap_or_default();
+            assert!(found.is_some(), "{rule}");
+            parts.iter().filter(|part| part.of == Of::Explanation).map(|part| part.points).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(score(&relations).await, [vec![-10], Vec::<i32>::new()]);
+    assert_eq!(score(&format!("{HEADER}P3,A,,visit,2026-03-04,,,\n")).await, [Vec::<i32>::new(), Vec::new()]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,7 +240,7 @@ async fn an_explanation_with_a_fault_accuses_nobody() {
     let clinic = Clinic::of(vec![access(1, at("2026-03-04T09:00:00+01:00"), "U1", Some("A"), "P1")]).await;
     let relations = format!("{HEADER}P9,A,,visit,2026-01-01,,,\n");
     let session = clinic.knows(&[("care_relations", &relations)]).await;
-    let organisation = Organisation { id: "O".into(), name: "Exempel".into(), timezone: ZONE };
+    let organisation = granvik();
     let visit = crate::world::explanation_file("visit");
     for (text, findings) in [(visit.clone(), 1), (visit.replace("r.valid_to", "r.walid_to"), 0)] {
         let rule = crate::world::pack_file("no-care-relation");

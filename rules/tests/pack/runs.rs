@@ -327,7 +327,11 @@ async fn a_finding_keeps_what_it_rested_on_and_counts_ids_once_a_source() {
     assert_eq!(finding.evidence["context"]["staff"][0]["name"], "Anna Ek");
     assert!(finding.evidence["context"]["staff"][0].get("person_key").is_none());
     assert_eq!(finding.evidence["window"]["from"], "2026-03-01T23:00:00Z");
-    assert_eq!(finding.score, 45 + 2 * 4);
+    assert_eq!(
+        finding.score,
+        45 + 2 * 4 + 4,
+        "the level, two more occasions, and nobody else opened the record"
+    );
     assert_eq!(finding.level, Level::Medium);
     assert_eq!(finding.reasons.last().unwrap().sv, "3 åtkomster vid 3 skilda tillfällen.");
     let household = record.rules.iter().find(|r| r.rule_id == "same-household").unwrap();

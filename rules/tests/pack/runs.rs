@@ -38,8 +38,13 @@ fn by_id(findings: Vec<Finding>) -> BTreeMap<String, Finding> {
 async fn the_same_data_give_the_same_findings_however_they_are_cut() {
     let mut pack = Pack::builtin().unwrap();
     // In a small world few do much in a day.
-    for rule in ["refused-attempts", "many-prints"] {
+    for rule in ["refused-attempts", "many-prints", "rapid-unexplained", "searches-without-opening"] {
         pack.set(rule, "least", ParamValue::Integer(2)).unwrap();
+    }
+    pack.set("shared-account", "least", ParamValue::Integer(1)).unwrap();
+    let hour = insyn_rules::Duration::parse("60 minutes").unwrap();
+    for rule in ["rapid-unexplained", "shared-account", "peek-by-name"] {
+        pack.set(rule, "within", ParamValue::Duration(hour)).unwrap();
     }
     for seed in [1, 2026] {
         let world = world::random(seed, 160);

@@ -192,6 +192,11 @@ pub fn random(seed: u64, accesses: usize) -> World {
             6 | 7 => event.resource_care_unit_id = Some("A2".into()),
             _ => {}
         }
+        event.client_address = Some(format!("10.0.{}.{}", id % 2, id % 3));
+        if id % 4 == 0 && event.activity.is_none() {
+            event.activity = Some("Sökning".into());
+            event.activity_args = Some("Berg".into());
+        }
         events.push(event);
     }
     let relations = (0..14)
@@ -270,6 +275,7 @@ impl World {
             .map(|n| {
                 let mut row = vec![("user_id", Cell::from(format!("U{n}").as_str()))];
                 row.push(("person_id", Cell::from(format!("P{n}").as_str())));
+                row.push(("title", Cell::from("Sjuksköterska")));
                 if n == 5 {
                     row.push(("employed_to", Cell::from(at("2026-10-20T00:00:00+02:00"))));
                 }
@@ -278,8 +284,12 @@ impl World {
             .collect();
         let subjects = vec![
             vec![("subject_id", Cell::from("P3")), ("protected_identity", Cell::Flag(true))],
-            vec![("subject_id", Cell::from("P4"))],
+            vec![("subject_id", Cell::from("P4")), ("name", Cell::from("Anna Ek"))],
+            vec![("subject_id", Cell::from("P5")), ("name", Cell::from("Bo Åberg"))],
+            vec![("subject_id", Cell::from("P6")), ("name", Cell::from("Cecilia Öhman"))],
         ];
+        let places =
+            vec![vec![("address_range", Cell::from("10.0.0.0/24")), ("care_unit_id", Cell::from("A0"))]];
         let kinship = vec![
             vec![("subject_id", Cell::from("P0")), ("related_id", Cell::from("P7"))],
             vec![
@@ -338,6 +348,7 @@ impl World {
                 ("blocks", rows("blocks", &blocks)),
                 ("consents", rows("consents", &consents)),
                 ("schedule", rows("schedule", &schedule)),
+                ("places", rows("places", &places)),
             ],
         )
     }

@@ -108,9 +108,9 @@ async fn named(rule: &Rule, desk: &Desk, slice: (i64, i64)) -> Result<[u64; 3], 
          where occurred_at >= {from} and occurred_at < {to}), \
          places as (select distinct segment, seq from named), \
          reasons as (select distinct segment, seq from {EXPLAINED} where not {} and explains <> 'provider') \
-         select (select count(*) from (select distinct actor_id, subject_key from named)), \
-         (select count(*) from places), \
-         (select count(*) from places p join reasons r on r.segment = p.segment and r.seq = p.seq)",
+         select (select count(*) from (select distinct actor_id, subject_key from named)) as pairs, \
+         (select count(*) from places) as accesses, \
+         (select count(*) from places p join reasons r on r.segment = p.segment and r.seq = p.seq) as explained",
         explain::BY_USER
     );
     let counts = async {

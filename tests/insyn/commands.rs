@@ -259,7 +259,7 @@ fn another_setting_is_tried_beside_todays_and_keeps_nothing() {
     let house = house_with_three_looks();
     house.write(
         "context/subjects.csv",
-        format!("subject_id,name,address,postcode,deceased_on\n{ANNA},,,,2026-02-10\n").as_bytes(),
+        format!("subject_id,name,address,postcode,protected_identity,public_figure,deceased_on\n{ANNA},,,,,,2026-02-10\n").as_bytes(),
     );
     house.ok(&["context", "load"]);
     let tried = |settings: &[&str]| {

@@ -16,6 +16,9 @@ POST /enrol | dso coordinator reviewer investigator auditor operator program
 GET /findings | dso coordinator reviewer
 GET /findings/{id} | dso coordinator reviewer
 POST /findings/{id}/decisions | reviewer
+POST /findings/{id}/suppressions | coordinator reviewer
+GET /suppressions | dso coordinator reviewer
+POST /suppressions/{id}/reviews | coordinator reviewer
 POST /search | dso investigator program
 GET /records/{handle} | dso coordinator reviewer investigator program
 POST /records/{handle} | dso coordinator reviewer investigator program
@@ -24,6 +27,7 @@ POST /users/{handle} | dso coordinator reviewer investigator program
 GET /rules | dso coordinator reviewer investigator auditor operator
 GET /rules/{id} | dso coordinator reviewer investigator auditor operator
 GET /runs | dso coordinator auditor operator
+GET /explained | dso coordinator reviewer auditor
 GET /sources/{name} | dso coordinator reviewer investigator auditor operator
 GET /assets/{name} | nobody dso coordinator reviewer investigator auditor operator program
 POST /api/v1/accesses/search | dso investigator program
@@ -36,10 +40,14 @@ GET /api/v1/units/{id}/accesses | dso investigator program
 GET /api/v1/findings | dso coordinator reviewer
 GET /api/v1/findings/{id} | dso coordinator reviewer
 POST /api/v1/findings/{id}/decisions | reviewer
+POST /api/v1/findings/{id}/suppressions | coordinator reviewer
+GET /api/v1/suppressions | dso coordinator reviewer
+POST /api/v1/suppressions/{id}/reviews | coordinator reviewer
 GET /api/v1/rules | dso coordinator reviewer investigator auditor operator
 GET /api/v1/rules/{id} | dso coordinator reviewer investigator auditor operator
 POST /api/v1/rules/{id}/runs | dso coordinator
 GET /api/v1/runs | dso coordinator auditor operator
+GET /api/v1/explained | dso coordinator reviewer auditor
 GET /api/v1/sources | dso coordinator reviewer investigator auditor operator
 GET /api/v1/sources/coverage | dso coordinator reviewer investigator auditor operator
 GET /api/v1/sources/exports | dso coordinator reviewer investigator auditor operator

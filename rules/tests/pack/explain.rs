@@ -214,7 +214,8 @@ async fn a_reason_lowers_the_score_of_what_it_explains_and_never_that_of_an_own_
     let mut dead = access(1, nine, "U1", Some("A"), "P1");
     dead.purpose = None;
     let clinic = Clinic::of(vec![dead, access(2, nine, "U1", Some("A"), "P2")]).await;
-    let subjects = "subject_id,name,address,postcode,deceased_on\nP1,,,,2025-01-01\nP3,,,,2025-01-01\n";
+    let subjects = "subject_id,name,address,postcode,protected_identity,public_figure,deceased_on\n\
+                    P1,,,,,,2025-01-01\nP3,,,,,,2025-01-01\n";
     let staff = "user_id,person_id,name,title,address,postcode,employed_from,employed_to\n\
                  U1,P2,Anna Berg,,,,2020-01-01,\n";
     let relations =

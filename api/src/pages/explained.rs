@@ -5,7 +5,14 @@ use axum::{extract::State, response::Response};
 use insyn_review::ExplainedMonth;
 
 use super::{Page, Visitor, html};
-use crate::{app::App, guard::Caller, lang::Lang, problem::Problem};
+use crate::{
+    app::App,
+    guard::Caller,
+    lang::Lang,
+    names::{Names, Wanted},
+    problem::Problem,
+    rest,
+};
 
 #[derive(Template)]
 #[template(path = "explained.html")]
@@ -23,8 +30,6 @@ struct Row {
     only_by_user: String,
     unexplained: String,
     unknown: String,
-    /// 0 to 10, for the bar's width.
-    share: u64,
 }
 
 pub(crate) async fn show(
@@ -43,7 +48,10 @@ pub(crate) async fn show(
             &b.care_unit_id,
         ))
     });
-    let rows = months.iter().map(|month| row(lang, month)).collect();
+    let mut wanted = Wanted::default();
+    wanted.units.extend(months.iter().filter_map(|month| month.care_unit_id.clone()));
+    let names = Names::read(&rest::session(&app).await?, &wanted).await;
+    let rows = months.iter().map(|month| row(lang, &names, month)).collect();
     Ok(html(&ExplainedPage { page: Page::new(&app, &visitor, lang.texts().explained_title), rows }))
 }
 
@@ -52,17 +60,19 @@ pub(crate) fn unexplained(month: &ExplainedMonth) -> u64 {
     month.looks.saturating_sub(month.explained + month.only_by_user + month.unknown)
 }
 
-fn row(lang: Lang, month: &ExplainedMonth) -> Row {
+fn row(lang: Lang, names: &Names, month: &ExplainedMonth) -> Row {
     let share = |part: u64| lang.percent(part, month.looks);
     Row {
         month: month.month.clone(),
         source: month.source.clone(),
-        unit: month.care_unit_id.clone().unwrap_or_else(|| lang.texts().unknown.to_owned()),
+        unit: month
+            .care_unit_id
+            .as_deref()
+            .map_or_else(|| lang.texts().unknown.to_owned(), |unit| names.unit(unit)),
         looks: lang.number(month.looks),
         explained: share(month.explained),
         only_by_user: share(month.only_by_user),
         unexplained: share(unexplained(month)),
         unknown: share(month.unknown),
-        share: (month.explained * 10).checked_div(month.looks).unwrap_or(0),
     }
 }

@@ -226,22 +226,6 @@ async fn checkpoints_also_work_in_a_runtime_of_one_thread() {
     assert_eq!(open(folder.path()).await.progress("a").await.unwrap().sequence, 1);
 }
 
-#[tokio::test]
-async fn a_checkpoint_lies_beside_its_log_whatever_the_folder_is_called() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path().join("räkning 100% #1");
-    let lake = open(&folder).await;
-    commit_next(&lake, "a", 0..5).await;
-    lake.checkpoint().await.unwrap();
-    let log = folder.join("lake/access_events/_delta_log");
-    assert!(log.join("_last_checkpoint").exists());
-    // All that is older may go.
-    for version in 0..1 {
-        std::fs::remove_file(log.join(format!("{version:020}.json"))).unwrap();
-    }
-    assert_eq!(open(&folder).await.progress("a").await.unwrap().sequence, 1);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_make_checkpoints_beside() {
     let folder = tempfile::tempdir().unwrap();

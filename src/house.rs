@@ -31,7 +31,7 @@ impl House {
     }
 
     pub async fn of(config: Config) -> anyhow::Result<House> {
-        let lake = Lake::open(&config.lake.url, &config.base).await.context("the lake cannot be opened")?;
+        let lake = Lake::open(&config.lake, &config.base).await.context("the lake cannot be opened")?;
         Ok(House { config, lake })
     }
 

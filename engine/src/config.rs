@@ -22,11 +22,45 @@ pub struct Organisation {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LakeConfig {
-    /// A folder (relative to the folder of `insyn.toml`), or a url.
+    /// A folder (relative to the folder of `insyn.toml`), or a bucket and a path in it, as `s3://bucket/lake`.
     pub url: String,
-    /// So many MiB stay free on its disk: nothing is read or received below that.
+    /// So many MiB stay free on its disk: nothing is read or received below that. A bucket has no disk; what is
+    /// received lies on that of the spool.
     #[serde(default = "least_free")]
     pub least_free_mb: u64,
+    /// How the bucket is reached.
+    #[serde(default)]
+    pub s3: Option<S3Config>,
+}
+
+/// `[lake.s3]`: what the environment (`AWS_ENDPOINT`, `AWS_REGION` and so on) does not say of the bucket, or says otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    /// Where the store is, as `https://s3.example.se`; Amazon's own when left out.
+    pub endpoint: Option<String>,
+    /// Its region; `us-east-1` when nobody says.
+    pub region: Option<String>,
+    /// Whether the endpoint may be `http:`.
+    #[serde(default)]
+    pub allow_http: bool,
+    /// Who we are there. It is a name and no secret.
+    pub access_key_id: Option<String>,
+    /// The file with its secret, for the owner alone.
+    pub secret_access_key_file: Option<PathBuf>,
+}
+
+impl From<&str> for LakeConfig {
+    /// The lake at this url, with everything else as it is when nobody says.
+    fn from(url: &str) -> LakeConfig {
+        LakeConfig { url: url.to_owned(), least_free_mb: least_free(), s3: None }
+    }
+}
+
+impl From<&LakeConfig> for LakeConfig {
+    fn from(config: &LakeConfig) -> LakeConfig {
+        config.clone()
+    }
 }
 
 impl LakeConfig {

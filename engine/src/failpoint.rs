@@ -24,6 +24,9 @@ pub const AMEND: [&str; 4] =
 /// The steps of every put into the lake's folder: data files and log entries alike.
 pub const STORE: [&str; 4] = ["store-written", "store-fsynced", "store-named", "store-folder-fsynced"];
 
+/// The steps of every put into a bucket.
+pub const BUCKET: [&str; 2] = ["bucket-before-put", "bucket-after-put"];
+
 /// The steps of storing what was received.
 pub const INBOX: [&str; 4] = ["inbox-begun", "inbox-before-write", "inbox-written", "inbox-fsynced"];
 
@@ -33,7 +36,7 @@ pub fn crash_at(point: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static TIMES: AtomicU64 = AtomicU64::new(0);
 
-    let known = [&COMMIT[..], &MERGE, &AMEND, &STORE, &INBOX].concat();
+    let known = [&COMMIT[..], &MERGE, &AMEND, &STORE, &BUCKET, &INBOX].concat();
     debug_assert!(known.contains(&point), "{point}");
     let Ok(asked) = std::env::var("INSYN_CRASH_AT") else { return };
     let (name, nth) = asked.split_once(':').unwrap_or((&asked, "1"));

@@ -22,6 +22,9 @@ use parquet::file::metadata::PageIndexPolicy;
 /// Rows of which the bytes are held at a time where many files are read beside one another.
 const SLICE: usize = 32_768;
 
+/// So much of a file's end is read at once: mostly its whole footer, in one request where each has its price.
+const FOOTER: usize = 32 << 10;
+
 /// A file in a store, as the Delta log names it.
 ///
 /// # Errors
@@ -94,5 +97,5 @@ pub(crate) async fn in_slices(
 
 fn reader(store: Arc<dyn ObjectStore>, path: &str, size: u64) -> Result<Box<dyn AsyncFileReader>> {
     let readers = DefaultParquetFileReaderFactory::new(store);
-    Ok(readers.create_reader(0, named(path, size)?, None, &ExecutionPlanMetricsSet::new())?)
+    Ok(readers.create_reader(0, named(path, size)?, Some(FOOTER), &ExecutionPlanMetricsSet::new())?)
 }

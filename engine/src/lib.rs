@@ -1,6 +1,6 @@
 //! The engine: the access events that were read, kept, and found again.
 //!
-//! For: the lake (Delta tables `access_events`, `quarantine`, `gaps` on a folder), the context tables, sessions that
+//! For: the lake (Delta tables `access_events`, `quarantine`, `gaps` in a folder or a bucket), the context tables, sessions that
 //! answer over one pinned version, traces and guarded SQL.
 //!
 //! Promises: rows and the position they were read to become visible in one durable commit; what a session sees does
@@ -9,6 +9,7 @@
 //!
 //! Must not know: formats of logs, what a rule means, HTTP, people's roles.
 
+mod bucket;
 pub mod config;
 pub mod context;
 pub mod coverage;

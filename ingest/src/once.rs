@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use insyn_engine::config::Organisation;
-use insyn_engine::disk::Room;
+use insyn_engine::disk::{LowDisk, Room};
 use insyn_engine::lake::{Changes, Lake, Settled};
 use insyn_engine::session::{Scope, Session};
 use insyn_engine::worker::Worker;
@@ -37,7 +37,8 @@ pub struct Ingest {
     sources: Vec<SourceConfig>,
     base: PathBuf,
     settles: Duration,
-    room: Room,
+    /// None where the lake lies on no disk of ours.
+    room: Option<Room>,
 }
 
 /// How far a run has come.
@@ -103,14 +104,13 @@ impl Ingest {
         let mut sources = sources.to_vec();
         sources.push(own_source(spool));
         let organisation = Arc::new(organisation.clone());
-        let room = Room::keeping(Path::new(lake.root()), 0);
-        Ok(Ingest { lake, organisation, sources, base: base.to_owned(), settles: SETTLES, room })
+        Ok(Ingest { lake, organisation, sources, base: base.to_owned(), settles: SETTLES, room: None })
     }
 
-    /// Stops reading while fewer bytes than this are free on the lake's disk.
+    /// Stops reading while fewer bytes than this are free on the lake's disk; a bucket has none.
     #[must_use]
     pub fn keeping_free(self, least: u64) -> Ingest {
-        Ingest { room: Room::keeping(Path::new(self.lake.root()), least), ..self }
+        Ingest { room: self.lake.folder().map(|folder| Room::keeping(folder, least)), ..self }
     }
 
     pub(crate) fn lake(&self) -> &Lake {
@@ -132,7 +132,7 @@ impl Ingest {
     /// When another process reads this lake's sources, or the lake cannot be written. Files that cannot be read are in
     /// the report.
     pub async fn once(&self, progress: &mut (dyn FnMut(&Progress) + Send)) -> Result<Report, IngestError> {
-        let _lock = self.lake.lock(&format!("insyn ingest, pid {}", std::process::id()), "ingest")?;
+        let _lock = self.lake.lock(&format!("insyn ingest, pid {}", std::process::id()), "ingest").await?;
         let mut report = Report::default();
         for config in &self.sources {
             let mut read = SourceReport { name: config.name.clone(), ..SourceReport::default() };
@@ -153,25 +153,45 @@ impl Ingest {
                 report.sources.push(read);
             }
         }
+        self.lake.rested().await;
         Ok(report)
     }
 
     /// Follows the sources until `stop` becomes true: new lines are committed within a second or so. A source or a
-    /// lake that fails is said in the program's log and tried again.
+    /// lake that fails is said in the program's log and tried again. Where another has taken the lease, it is waited for.
     ///
     /// # Errors
     /// When another process reads this lake's sources, or a source is wrong.
     pub async fn follow(&self, mut stop: watch::Receiver<bool>) -> Result<(), IngestError> {
-        let _lock = self.lake.lock(&format!("insyn serve, pid {}", std::process::id()), "ingest")?;
+        let holder = format!("insyn serve, pid {}", std::process::id());
+        let mut lock = self.lake.lock(&holder, "ingest").await?;
         let (woken, mut wake) = tokio::sync::mpsc::channel::<()>(1);
         let _watcher = self.watch(woken);
         let mut followed: Vec<Followed<'_>> = self.sources.iter().map(Followed::new).collect();
         while !*stop.borrow() {
             let mut more = false;
+            if lock.is_lost() {
+                // Where others have read to is read anew from the lake.
+                followed.iter_mut().for_each(|source| source.reader = None);
+                match self.lake.lock(&holder, "ingest").await {
+                    Ok(again) => lock = again,
+                    Err(error) => {
+                        tracing::error!("the sources are not read here any more: {error}");
+                        tokio::select! {
+                            _ = stop.wait_for(|stop| *stop) => {}
+                            () = tokio::time::sleep(PAUSE) => {}
+                        }
+                        continue;
+                    }
+                }
+            }
             for source in &mut followed {
                 more |= self.go_on(source).await;
                 if *stop.borrow() {
                     return Ok(());
+                }
+                if lock.is_lost() {
+                    break;
                 }
             }
             if more {
@@ -254,6 +274,10 @@ impl Ingest {
         Ok(reader.settling(self.settles))
     }
 
+    fn check_room(&self) -> Result<(), LowDisk> {
+        self.room.as_ref().map_or(Ok(()), Room::check)
+    }
+
     /// Batch after batch, until nothing is left to read now or `turns` are over; the next one is read while the last
     /// is committed. Gives the reader back, and whether something waits for time to pass.
     pub(crate) async fn drain(
@@ -263,7 +287,7 @@ impl Ingest {
         report: &mut SourceReport,
         progress: &mut (dyn FnMut(&Progress) + Send),
     ) -> Result<(SourceReader, bool), IngestError> {
-        self.room.check()?;
+        self.check_room()?;
         if reader.source().delivery == Delivery::Export {
             return self.drain_exports(reader, turns, report, progress).await;
         }
@@ -284,7 +308,7 @@ impl Ingest {
             let (committed, next) = tokio::join!(commit, take_turn(reader));
             committed?;
             (reader, turn) = next?;
-            self.room.check()?;
+            self.check_room()?;
             progress(&Progress { source: name.clone(), events: report.events });
         }
         Ok((reader, false))
@@ -321,7 +345,7 @@ impl Ingest {
             if !more || taken >= turns {
                 return Ok((reader, waits));
             }
-            self.room.check()?;
+            self.check_room()?;
         }
         Ok((reader, false))
     }

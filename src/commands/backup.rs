@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use chrono::{SecondsFormat, Utc};
-use insyn_engine::lake::Lake;
+use insyn_engine::lake::Vacant;
 use insyn_ingest::spool::Aside;
 use insyn_review::Db;
 use serde::{Deserialize, Serialize};
@@ -79,27 +79,38 @@ pub async fn restore(config: &Path, from: &Path) -> anyhow::Result<ExitCode> {
     let manifest: Manifest = serde_json::from_slice(&text)
         .with_context(|| format!("{} cannot be understood", from.join(MANIFEST).display()))?;
     verify(from, &manifest)?;
-    let lake = Lake::folder_of(&config.lake.url, &config.base)?;
+    let lake = Vacant::at(&config.lake, &config.base)?;
     let state = Db::file_of(&config.state.url, &config.base)?;
     let spool = config.path(&config.spool.dir);
-    for folder in [&lake, &spool] {
-        if !is_empty(folder)? {
-            bail!("{} is not empty; move what lies there away first", folder.display());
-        }
+    let not_empty = |what: &dyn std::fmt::Display| {
+        anyhow::anyhow!("{what} is not empty; move what lies there away first")
+    };
+    if !lake.is_empty().await? {
+        return Err(not_empty(&lake));
+    }
+    if !is_empty(&spool)? {
+        return Err(not_empty(&spool.display()));
     }
     if state.exists() {
         bail!("{} exists; move it away first", state.display());
     }
     for part in &manifest.files {
         let within = Path::new(&part.path);
+        let bytes = || fs::read(from.join(within)).with_context(|| format!("{} cannot be read", part.path));
         let target = match within.components().next().map(|first| first.as_os_str().to_os_string()) {
-            Some(first) if first == LAKE => lake.join(within.strip_prefix(LAKE)?),
+            Some(first) if first == LAKE => {
+                let path = within.strip_prefix(LAKE)?.to_str().context("a file's name is no text")?;
+                lake.put(path, bytes()?)
+                    .await
+                    .with_context(|| format!("{path} cannot be put into {lake}"))?;
+                continue;
+            }
             Some(first) if first == SPOOL => spool.join(within.strip_prefix(SPOOL)?),
             Some(first) if first == STATE => state.clone(),
             _ => continue,
         };
-        let bytes = fs::read(from.join(within)).with_context(|| format!("{} cannot be read", part.path))?;
-        write_durably(&target, &bytes).with_context(|| format!("{} cannot be written", target.display()))?;
+        write_durably(&target, &bytes()?)
+            .with_context(|| format!("{} cannot be written", target.display()))?;
     }
     eprintln!(
         "{} files as of {} are back; what the logs hold since then is read when ingest starts",

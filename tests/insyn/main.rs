@@ -5,6 +5,7 @@ mod again;
 mod architecture;
 mod backup;
 mod browser;
+mod bucket;
 mod commands;
 mod crash;
 mod demo;

@@ -1,6 +1,6 @@
 //! A copy of the lake as it was at one moment, made while others go on adding to it.
 
-use std::path::{Path as FsPath, PathBuf};
+use std::path::Path as FsPath;
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -8,7 +8,7 @@ use object_store::{Error as StoreFault, ObjectStore, ObjectStoreExt};
 
 use super::error::LakeError;
 use super::log::TableLog;
-use super::{Lake, Table, location};
+use super::{Lake, Table};
 use crate::context;
 use crate::store::{self, DurableStore};
 
@@ -16,14 +16,6 @@ use crate::store::{self, DurableStore};
 const ATTEMPTS: usize = 5;
 
 impl Lake {
-    /// The folder that `url` names, without opening it.
-    ///
-    /// # Errors
-    /// When the url is no folder.
-    pub fn folder_of(url: &str, base: &FsPath) -> Result<PathBuf, LakeError> {
-        location::folder(url, base)
-    }
-
     /// Copies the newest version of every table and the context loads to an empty folder. What it gives when it returns
     /// is on disk there. Nobody merges or amends meanwhile. Gives the version of `access_events`.
     ///

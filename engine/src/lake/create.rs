@@ -34,7 +34,7 @@ pub(super) fn first_commit(table: Table) -> String {
     format!("{info}\n{protocol}\n{metadata}")
 }
 
-/// What the log says of a table with the columns that it lacks; none where it lacks none.
+/// What the log says of a table with the columns and settings that it lacks; none where it lacks none.
 pub(super) fn widened(table: Table, metadata: &Value) -> Option<Value> {
     let wanted = delta_schema(&table.schema());
     let found: Value = serde_json::from_str(metadata.get("schemaString")?.as_str()?).ok()?;
@@ -43,12 +43,13 @@ pub(super) fn widened(table: Table, metadata: &Value) -> Option<Value> {
         fields.filter_map(|field| Some(field.get("name")?.as_str()?.to_owned())).collect()
     };
     let found = names(&found);
-    if names(&wanted).iter().all(|name| found.contains(name)) {
-        return None;
-    }
     let mut wide = metadata.clone();
-    *wide.get_mut("schemaString")? = Value::String(wanted.to_string());
-    Some(wide)
+    if !names(&wanted).iter().all(|name| found.contains(name)) {
+        *wide.get_mut("schemaString")? = Value::String(wanted.to_string());
+    }
+    let settings = wide.get_mut("configuration")?.as_object_mut()?;
+    settings.extend(configuration(table).as_object().cloned().unwrap_or_default());
+    (wide != *metadata).then_some(wide)
 }
 
 fn configuration(table: Table) -> Value {
@@ -60,6 +61,8 @@ fn configuration(table: Table) -> Value {
         },
         // Hours are enough for readers on their way; what counts survives in checkpoints.
         "delta.logRetentionDuration": "interval 24 hours",
+        // What was replaced is gone after minutes: checkpoints need not name it for a week, commit after commit.
+        "delta.deletedFileRetentionDuration": "interval 1 hours",
         "delta.enableExpiredLogCleanup": "true",
         "delta.checkpointInterval": super::CHECKPOINT_EVERY.to_string(),
     })
@@ -114,6 +117,19 @@ pub(super) fn check_protocol_text(table: Table, version: u64, protocol: &Value) 
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_of_an_older_version_gets_columns_and_settings_once() {
+        let own = |configuration: Value, schema: Value| json!({ "schemaString": schema.to_string(), "configuration": configuration });
+        let now = own(configuration(Table::Gaps), delta_schema(&Table::Gaps.schema()));
+        assert_eq!(widened(Table::Gaps, &now), None);
+        let older = own(json!({ "delta.appendOnly": "false" }), json!({ "type": "struct", "fields": [] }));
+        let wide = widened(Table::Gaps, &older).unwrap();
+        assert_eq!(wide["schemaString"], now["schemaString"]);
+        assert_eq!(wide["configuration"]["delta.deletedFileRetentionDuration"], "interval 1 hours");
+        assert_eq!(wide["configuration"]["delta.appendOnly"], "false", "what others set stays");
+        assert_eq!(widened(Table::Gaps, &wide), None);
+    }
 
     #[test]
     fn our_own_protocol_passes_and_others_do_not() {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::types::Table;
+use crate::bucket::{BUCKET, BucketError};
 use crate::store::{STORE, StoreError, explain};
 
 /// An error of the lake: names the thing, what was found and what was expected, never a value out of a record.
@@ -31,9 +32,13 @@ pub enum LakeError {
     #[error("{}: {what}", path.display())]
     Io { path: PathBuf, what: String },
 
-    /// The disk is full, the folder is not writable, or the object store failed.
+    /// The disk is full, or the folder is not writable.
     #[error("{0}")]
     Store(object_store::Error),
+
+    /// The bucket is not there, cannot be reached, or refuses.
+    #[error("{0}")]
+    Bucket(String),
 
     /// Delta's log could not be read.
     #[error("Delta table {table}: {what}")]
@@ -67,12 +72,17 @@ impl LakeError {
 }
 
 impl From<object_store::Error> for LakeError {
-    /// Our own folder store's errors are sentences already; those of others keep their words.
+    /// Our own stores' errors are sentences already; those of others keep their words.
     fn from(error: object_store::Error) -> LakeError {
         if let object_store::Error::Generic { store: STORE, source } = &error
             && let Some(own) = source.downcast_ref::<StoreError>()
         {
             return LakeError::io(&own.path, &own.source);
+        }
+        if let object_store::Error::Generic { store: BUCKET, source } = &error
+            && let Some(own) = source.downcast_ref::<BucketError>()
+        {
+            return LakeError::Bucket(own.0.clone());
         }
         LakeError::Store(error)
     }

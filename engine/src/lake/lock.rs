@@ -3,23 +3,61 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::LakeError;
+use super::lease::{Lease, Leases};
 
-/// A lock on the lake. The operating system releases it when this value goes, or its process dies.
+/// A lock on the lake, until this value goes or its process dies.
 #[derive(Debug)]
-pub struct LakeLock {
+pub struct LakeLock(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// The operating system releases it.
+    File { _lock: FileLock },
+    /// It is given back, or found to be over by whoever wants it next.
+    Lease(Lease),
+}
+
+impl LakeLock {
+    /// Whether somebody else has taken it meanwhile: a lease may be lost after a long time without the store.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        match &self.0 {
+            Kind::File { .. } => false,
+            Kind::Lease(lease) => lease.is_lost(),
+        }
+    }
+
+    pub(super) fn of_folder(root: &Path, holder: &str, what: &str) -> Result<LakeLock, LakeError> {
+        lock(root, holder, what).map(|lock| LakeLock(Kind::File { _lock: lock }))
+    }
+
+    pub(super) async fn of_bucket(
+        leases: &Arc<Leases>,
+        holder: &str,
+        what: &str,
+    ) -> Result<LakeLock, LakeError> {
+        let file = format!(".insyn-{}.lease", plain(what));
+        leases.take(holder, what, &file).await.map(|lease| LakeLock(Kind::Lease(lease)))
+    }
+}
+
+/// A lock on a file.
+#[derive(Debug)]
+struct FileLock {
     file: File,
 }
 
-impl Drop for LakeLock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         // Closing the file releases it anyway; an explicit unlock also covers descriptors that a child inherited.
         let _ = self.file.unlock();
     }
 }
 
-pub(super) fn lock(root: &Path, holder: &str, what: &str) -> Result<LakeLock, LakeError> {
+fn lock(root: &Path, holder: &str, what: &str) -> Result<FileLock, LakeError> {
     let path = root.join(format!(".insyn-{}.lock", plain(what)));
     let io = |e: std::io::Error| LakeError::io(&path, &e);
     let mut file =
@@ -42,7 +80,7 @@ pub(super) fn lock(root: &Path, holder: &str, what: &str) -> Result<LakeLock, La
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(holder.as_bytes()))
         .map_err(io)?;
-    Ok(LakeLock { file })
+    Ok(FileLock { file })
 }
 
 /// That this process has the lake open, for others to see.

@@ -6,7 +6,6 @@
 //! committing happen on the same snapshot, and whoever loses looks again.
 
 use std::collections::BTreeMap;
-use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,14 +18,13 @@ use object_store::{Error as StoreFault, ObjectStore, ObjectStoreExt, PutMode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use url::Url;
 
 use super::create;
 use super::error::LakeError;
+use super::place::{Place, TablePlace};
 use super::source::{AgainState, ORDINALS, Ordinals, SourceState, again_domain, again_of, domain, source_of};
 use super::stats::FileStats;
 use super::types::{LakeFile, Table};
-use crate::store::DurableStore;
 
 /// After so many lost races a commit is given up. Within one process commits queue, so these are other processes.
 const ATTEMPTS: usize = 100;
@@ -77,13 +75,10 @@ pub(super) enum Decision {
 }
 
 impl TableLog {
-    /// The table in `folder`, which exists; made when there is no Delta log yet.
-    pub(super) async fn open(table: Table, folder: &FsPath) -> Result<TableLog, LakeError> {
-        let store: Arc<dyn ObjectStore> = Arc::new(DurableStore::at(folder)?);
-        let location = Url::from_directory_path(folder)
-            .map_err(|()| LakeError::delta(table, format!("{} is no absolute path", folder.display())))?;
-        let whole = Arc::new(DurableStore::whole());
-        let log_store = default_logstore(Arc::clone(&store), whole, &location, &StorageConfig::default());
+    /// The table in its place; made when there is no Delta log yet.
+    pub(super) async fn open(table: Table, place: &Place) -> Result<TableLog, LakeError> {
+        let TablePlace { store, whole, url } = place.table(table)?;
+        let log_store = default_logstore(Arc::clone(&store), whole, &url, &StorageConfig::default());
         let log = TableLog { table, store, log_store, state: Mutex::new(None) };
         log.create_if_absent().await?;
         log.widen().await?;
@@ -193,15 +188,16 @@ impl TableLog {
 
     /// Data files that lie there, with when they were last written (µs UTC); paths are relative to the table.
     pub(super) async fn data_files(&self) -> Result<Vec<(String, i64)>, LakeError> {
-        let mut listed = self.store.list(None);
-        let mut files = Vec::new();
-        while let Some(found) = listed.try_next().await? {
-            let path = found.location.to_string();
-            if path.ends_with(".parquet") && !path.starts_with("_delta_log") {
-                files.push((path, found.last_modified.timestamp_micros()));
-            }
+        // The log is not listed: it may have many more entries than there are data files.
+        let top = self.store.list_with_delimiter(None).await?;
+        let mut found = top.objects;
+        for folder in top.common_prefixes.iter().filter(|folder| folder.as_ref() != "_delta_log") {
+            found.extend(self.store.list(Some(folder)).try_collect::<Vec<_>>().await?);
         }
-        Ok(files)
+        let parquet = found.into_iter().filter(|found| found.location.as_ref().ends_with(".parquet"));
+        Ok(parquet
+            .map(|found| (found.location.to_string(), found.last_modified.timestamp_micros()))
+            .collect())
     }
 
     /// Removes a data file that no commit names. What cannot be removed is only space.
@@ -260,13 +256,26 @@ impl TableLog {
             Some(state) => Arc::clone(state),
             None => Arc::new(self.load().await?),
         };
-        let before = state.version;
-        while let Some(lines) = self.read_entry(state.version + 1).await? {
-            Arc::make_mut(&mut state).apply(self.table, lines)?;
-        }
-        // The newest commit's entry is never cleaned away. When ours is gone, others went on and cleaned behind them.
-        if state.version == before && held.is_some() && self.is_gone(state.version).await? {
-            state = Arc::new(self.load().await?);
+        // The newest commit's entry is never cleaned away, and nothing is before a newer checkpoint is told of. When ours
+        // is gone, or older than that, others went on and cleaned behind them: what comes after it cannot be read, and
+        // must never be put where it was. All is asked at once: in a bucket each answer takes a while.
+        let at = state.version;
+        let passed = async {
+            Ok(held.is_some() && {
+                let (gone, checkpoint) = tokio::join!(self.is_gone(at), self.last_checkpoint());
+                gone? || checkpoint.is_some_and(|checkpoint| checkpoint > at)
+            })
+        };
+        let (next, passed) = tokio::try_join!(self.read_entry(at + 1), passed)?;
+        match next {
+            Some(lines) => {
+                Arc::make_mut(&mut state).apply(self.table, lines)?;
+                while let Some(lines) = self.read_entry(state.version + 1).await? {
+                    Arc::make_mut(&mut state).apply(self.table, lines)?;
+                }
+            }
+            None if passed => state = Arc::new(self.load().await?),
+            None => {}
         }
         *held = Some(Arc::clone(&state));
         Ok(state)
@@ -462,6 +471,8 @@ fn commit_info(version: u64) -> Value {
         "operationParameters": { "mode": "Append" },
         "readVersion": version - 1,
         "engineInfo": concat!("insyn/", env!("CARGO_PKG_VERSION")),
+        // No two entries are alike: whoever finds his own knows it.
+        "txnId": uuid::Uuid::new_v4().to_string(),
     }})
 }
 

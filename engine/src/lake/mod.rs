@@ -1,4 +1,4 @@
-//! The lake: five Delta tables in one folder, and the only way to add to them.
+//! The lake: five Delta tables in one folder or bucket, and the only way to add to them.
 //!
 //! A batch of a source and the position after it are one Delta commit of `access_events`: it counts whole or not at
 //! all, after any crash. Rows of `quarantine`, `gaps`, `exports` and `lacking` are committed before and count with it. A [`Snapshot`] is
@@ -12,9 +12,11 @@ mod copy;
 mod create;
 mod encode;
 mod error;
+mod lease;
 mod location;
 mod lock;
 mod log;
+mod place;
 mod runs;
 mod segment;
 mod side;
@@ -26,21 +28,23 @@ mod tests;
 mod types;
 mod upkeep;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use object_store::ObjectStore;
 
-use crate::store::{self, DurableStore};
+use crate::config::LakeConfig;
 use log::{TableLog, TableState, Tables};
+use place::Place;
 use upkeep::Upkeep;
 
 pub use amend::{Amendment, Changes};
 pub use compact::Merged;
 pub use error::LakeError;
 pub use lock::LakeLock;
-use lock::Presence;
+pub use place::Vacant;
 pub use snapshot::Snapshot;
 pub use types::{
     Amended, Bounds, Committed, ExportDay, Gap, Lacking, LakeFile, Progress, Quarantined, Settled,
@@ -58,14 +62,13 @@ pub struct Lake {
 
 struct Inner {
     root: String,
-    folder: PathBuf,
+    place: Place,
     store: Arc<dyn ObjectStore>,
     tables: Tables,
     writer: Mutex<String>,
     snapshot: Mutex<Option<Snapshot>>,
     /// As often as snapshots are pinned here, and once more.
     pins: Arc<()>,
-    presence: Presence,
     checkpointing: AtomicBool,
     upkeep: Upkeep,
 }
@@ -84,37 +87,37 @@ impl std::fmt::Debug for Lake {
 }
 
 impl Lake {
-    /// Opens the lake that `url` names; relative folders lie under `base`. Folder and tables are made when absent,
-    /// and temporary files that a crash left are removed.
+    /// Opens the lake that the configuration names, or its url alone; relative folders lie under `base`. Folder and
+    /// tables are made when absent, and temporary files that a crash left are removed. A bucket must be there, and
+    /// refuse the second of two writers.
     ///
     /// # Errors
-    /// When the url is no folder, the folder cannot be used, or a table in it is not as Insyn made it.
-    pub async fn open(url: &str, base: &Path) -> Result<Lake, LakeError> {
-        let folder = location::folder(url, base)?;
-        let (folder, presence) = tokio::task::spawn_blocking(move || prepare(&folder))
-            .await
-            .map_err(|e| LakeError::Io { path: base.to_path_buf(), what: e.to_string() })??;
-        let store = Arc::new(DurableStore::at(&folder)?);
-        let mut tables = Vec::new();
-        for table in Table::ALL {
-            tables.push(TableLog::open(table, &folder.join(table.name())).await?);
-        }
+    /// When the url is neither, the folder or bucket cannot be used, or a table in it is not as Insyn made it.
+    pub async fn open(config: impl Into<LakeConfig>, base: &Path) -> Result<Lake, LakeError> {
+        let place = Place::open(&config.into(), base).await?;
+        let tables = Table::ALL.map(|table| TableLog::open(table, &place));
+        // To the end in any case: what is begun on other threads must not find that everything has ended.
+        let tables = futures::future::join_all(tables).await.into_iter().collect::<Result<_, _>>()?;
         let inner = Inner {
-            root: folder.display().to_string(),
-            store,
+            root: place.root(),
+            store: place.store()?,
             tables: Tables(tables),
-            folder,
+            place,
             writer: Mutex::new(format!("process {}", std::process::id())),
             snapshot: Mutex::new(None),
             pins: Arc::default(),
-            presence,
             checkpointing: AtomicBool::new(false),
             upkeep: Upkeep::default(),
         };
         Ok(Lake { inner: Arc::new(inner) })
     }
 
-    /// Where it lies: the absolute path of its folder.
+    /// The folder that it lies in; none where it lies in a bucket.
+    pub fn folder(&self) -> Option<&Path> {
+        self.inner.place.folder()
+    }
+
+    /// Where it lies: the absolute path of its folder, or the url of its bucket and path.
     pub fn root(&self) -> &str {
         &self.inner.root
     }
@@ -124,13 +127,14 @@ impl Lake {
         Arc::clone(&self.inner.store)
     }
 
-    /// Takes the lake for `what` (as "ingest"), until the lock is dropped or the process dies. `holder` is what
+    /// Takes the lake for `what` (as "ingest"), until the lock is dropped or the process dies, or, in
+    /// a bucket, loses its lease ([`LakeLock::is_lost`]). `holder` is what
     /// another process is told ("insyn serve, pid 12"), also when it finds a batch taken.
     ///
     /// # Errors
     /// [`LakeError::Locked`] names the holder.
-    pub fn lock(&self, holder: &str, what: &str) -> Result<LakeLock, LakeError> {
-        let lock = lock::lock(&self.inner.folder, holder, what)?;
+    pub async fn lock(&self, holder: &str, what: &str) -> Result<LakeLock, LakeError> {
+        let lock = self.inner.place.lock(holder, what).await?;
         *self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner) = holder.to_string();
         Ok(lock)
     }
@@ -168,10 +172,8 @@ impl Lake {
         // which takes out what it replaced.
         let mut events = self.inner.events().current().await?;
         let sides = loop {
-            let mut sides = Vec::new();
-            for table in Table::SIDES {
-                sides.push(self.inner.tables.of(table).current().await?);
-            }
+            let sides = Table::SIDES.map(|table| self.inner.tables.of(table).current());
+            let sides = futures::future::try_join_all(sides).await?;
             let now = self.inner.events().current().await?;
             if now.again == events.again {
                 break sides;
@@ -200,6 +202,15 @@ impl Lake {
             self.inner.tables.of(table).checkpoint().await?;
         }
         self.inner.events().checkpoint().await
+    }
+
+    /// Waits until a checkpoint that is made beside has ended, a minute at most: a process that ends before would break
+    /// it off.
+    pub async fn rested(&self) {
+        let patience = Instant::now() + Duration::from_secs(60);
+        while self.inner.checkpointing.load(Ordering::SeqCst) && Instant::now() < patience {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Starts checkpoints beside the commits, one at a time.
@@ -237,18 +248,4 @@ impl Inner {
     fn events(&self) -> &TableLog {
         self.tables.of(Table::AccessEvents)
     }
-}
-
-/// Makes the folders, proves that they can be written, and removes what a crash left.
-fn prepare(folder: &Path) -> Result<(PathBuf, Presence), LakeError> {
-    for table in Table::ALL {
-        store::make_folders(&folder.join(table.name()))?;
-    }
-    let folder = folder.canonicalize().map_err(|e| LakeError::io(folder, &e))?;
-    let presence = Presence::enter(&folder)?;
-    let swept = store::sweep(&folder);
-    if swept > 0 {
-        tracing::info!(files = swept, "removed temporary files that a crash had left");
-    }
-    Ok((folder, presence))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::compact::{self, Merged};
 use super::error::LakeError;
-use super::lock::{self, LakeLock};
+use super::lock::LakeLock;
 use super::log::TableLog;
 use super::runs::{self, Zeal};
 use super::types::Table;
@@ -156,7 +156,7 @@ impl Lake {
     pub(super) async fn lease(&self) -> Result<LakeLock, LakeError> {
         let patience = Instant::now() + PATIENCE;
         loop {
-            match self.inner.maintenance() {
+            match self.inner.maintenance().await {
                 Err(LakeError::Locked { .. }) if Instant::now() < patience => {
                     tokio::time::sleep(LOOKED_FOR).await;
                 }
@@ -169,7 +169,7 @@ impl Lake {
 impl Inner {
     /// Does the next step under a lease of its own: others who need it come in between.
     pub(super) async fn step(&self, zeal: Zeal) -> Result<Next, LakeError> {
-        let _lease = self.maintenance()?;
+        let _lease = self.maintenance().await?;
         self.merge(zeal).await
     }
 
@@ -217,7 +217,7 @@ impl Inner {
         if Arc::strong_count(&self.pins) > 1 {
             return Ok(false);
         }
-        let Some(_alone) = self.presence.alone()? else { return Ok(false) };
+        let Some(_alone) = self.place.alone()? else { return Ok(false) };
         self.sweep(Duration::ZERO).await?;
         Ok(true)
     }
@@ -259,7 +259,7 @@ impl Inner {
     }
 
     /// The lake's maintenance, for one at a time: whoever has it may replace files.
-    pub(super) fn maintenance(&self) -> Result<LakeLock, LakeError> {
-        lock::lock(&self.folder, &self.writer(), "maintenance")
+    pub(super) async fn maintenance(&self) -> Result<LakeLock, LakeError> {
+        self.place.lock(&self.writer(), "maintenance").await
     }
 }

@@ -60,7 +60,7 @@ async fn a_snapshot_stays_as_it_was_and_is_shared_while_nothing_changes() {
 async fn a_batch_out_of_turn_is_refused_and_names_the_other_writer() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (open(folder.path()).await, open(folder.path()).await);
-    let held = one.lock("insyn serve, pid 12", "ingest").unwrap();
+    let held = one.lock("insyn serve, pid 12", "ingest").await.unwrap();
     commit_next(&one, "a", 0..5).await;
     drop(held);
     for given in [0, 1, 3] {
@@ -188,6 +188,35 @@ async fn progress_survives_checkpoint_and_a_cleaned_log() {
     assert_same(&open(folder.path()).await, &oracle).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_put_where_an_entry_was_cleaned_away_while_an_older_one_is_still_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stale, lake) = (open(folder.path()).await, open(folder.path()).await);
+    let mut oracle = Oracle::default();
+    let first = batch("a", 1, 0..5);
+    oracle.add(&first);
+    stale.commit(first).await.unwrap();
+    let seen = stale.snapshot().await.unwrap().version();
+    for sequence in 2..6 {
+        let next = batch("a", sequence, sequence * 10..sequence * 10 + 5);
+        oracle.add(&next);
+        lake.commit(next).await.unwrap();
+    }
+    let newest = lake.checkpoint().await.unwrap();
+    // As when cleaning is under way, or was broken off: in no order.
+    for version in seen + 1..newest {
+        let entry = format!("lake/access_events/_delta_log/{version:020}.json");
+        std::fs::remove_file(folder.path().join(entry)).unwrap();
+    }
+    let error = stale.commit(batch("a", 2, 0..5)).await.unwrap_err();
+    assert!(matches!(error, LakeError::SequenceTaken { counted: 5, .. }), "{error}");
+    let next = batch("a", 6, 60..65);
+    oracle.add(&next);
+    stale.commit(next).await.unwrap();
+    assert_same(&stale, &oracle).await;
+    assert_same(&open(folder.path()).await, &oracle).await;
+}
+
 #[tokio::test]
 async fn checkpoints_also_work_in_a_runtime_of_one_thread() {
     let folder = tempfile::tempdir().unwrap();
@@ -236,8 +265,8 @@ async fn a_folder_that_cannot_be_made_is_named() {
     std::fs::write(folder.path().join("lake"), "no folder").unwrap();
     let error = Lake::open("lake", folder.path()).await.unwrap_err().to_string();
     assert!(error.contains("/lake") && error.contains("folder was expected"), "{error}");
-    let error = Lake::open("s3://bucket/lake", folder.path()).await.unwrap_err().to_string();
-    assert!(error.contains("not supported yet"), "{error}");
+    let error = Lake::open("gs://bucket/lake", folder.path()).await.unwrap_err().to_string();
+    assert!(error.contains("only those that speak S3"), "{error}");
 }
 
 #[tokio::test]

@@ -1,0 +1,103 @@
+//! What a commit, opening the lake and a trace cost after many commits: `cargo bench --workspace --bench commits`.
+//!
+//! Makes small commits of one source into a new lake in a temporary folder, `INSYN_COMMITS` of them (100,000), and says
+//! at each power of ten what the last hundred cost each, and what opening and a trace cost then.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono_tz::Tz;
+use insyn_engine::event::AccessEvent;
+use insyn_engine::lake::{Lake, SourceCommit, Table};
+use insyn_engine::session::{Scope, Session};
+use insyn_engine::trace::{Of, Query, trace};
+
+/// Rows of a commit: some seconds of a small system.
+const ROWS: i64 = 20;
+/// The last so many commits are measured.
+const LAST: i64 = 100;
+
+fn main() {
+    if cfg!(debug_assertions) {
+        println!("measured in a release build only: cargo bench");
+        return;
+    }
+    let most = std::env::var("INSYN_COMMITS").map_or(100_000, |most| most.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(measure(folder.path(), most));
+}
+
+async fn measure(folder: &Path, most: i64) {
+    let lake = Lake::open("lake", folder).await.unwrap();
+    println!("commits  files  a commit  opening  its first trace  a trace");
+    let (mut spent, mut power) = (Duration::ZERO, 10);
+    for sequence in 1..=most {
+        let batch = batch(sequence);
+        let begun = Instant::now();
+        lake.commit(batch).await.unwrap();
+        if power - sequence < LAST {
+            spent += begun.elapsed();
+        }
+        if sequence == power {
+            report(&lake, folder, sequence, spent / u32::try_from(sequence.min(LAST)).unwrap()).await;
+            (spent, power) = (Duration::ZERO, power * 10);
+        }
+    }
+}
+
+async fn report(lake: &Lake, folder: &Path, commits: i64, commit: Duration) {
+    let files = lake.snapshot().await.unwrap().files(Table::AccessEvents).len();
+    let begun = Instant::now();
+    let other = Lake::open("lake", folder).await.unwrap();
+    let opening = begun.elapsed();
+    let first = traced(&other, commits).await;
+    let mut warm: Vec<Duration> = Vec::new();
+    for n in 0..20 {
+        warm.push(traced(lake, (commits - n).max(1)).await);
+    }
+    warm.sort_unstable();
+    println!(
+        "{commits:7} {files:6} {commit:9.2?} {opening:8.2?} {first:15.2?} {:8.2?}",
+        warm[warm.len() / 2]
+    );
+}
+
+/// Of one of a thousand persons.
+async fn traced(lake: &Lake, n: i64) -> Duration {
+    let begun = Instant::now();
+    let session = Session::open(lake, Tz::Europe__Stockholm, Scope::All).await.unwrap();
+    let mut query = Query::new(Of::Subject(subject(n)));
+    query.limit = Some(100);
+    assert!(trace(&session, &query).await.unwrap().rows() > 0);
+    begun.elapsed()
+}
+
+fn subject(n: i64) -> String {
+    format!("19121212{:04}", n % 1000)
+}
+
+fn batch(sequence: i64) -> SourceCommit {
+    let event = |n: i64| AccessEvent {
+        event_id: format!("{sequence}-{n}"),
+        source: "journal".into(),
+        organisation_id: "SE1".into(),
+        controller_id: "SE1".into(),
+        occurred_at: 1_783_000_000_000_000 + sequence * 1_000_000 + n,
+        subject_id: Some(subject(sequence + n * 37)),
+        user_id: Some(format!("SE1-{}", n % 11)),
+        file_id: "f1".into(),
+        file_offset: n * 100,
+        file_length: 100,
+        ..AccessEvent::default()
+    };
+    let events = (0..ROWS).map(event).collect();
+    SourceCommit {
+        source: "journal".into(),
+        sequence,
+        state: sequence.to_string(),
+        events,
+        ..SourceCommit::default()
+    }
+}

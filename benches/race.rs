@@ -64,12 +64,23 @@ const MONTHS_24: i64 = 730 * 86_400;
 const COLUMNS: &str = "occurred_at,event_id,activity,activity_level,purpose,user_id,user_name,user_title,care_unit_id,care_unit_name";
 
 const RECORD: &str = "first 100 rows of a record, ten columns";
-/// Questions over everything.
-const SUMS: [(&str, &str); 3] = [
+const MONTH: &str = "30 days of a user by record, unit and day";
+const FIRST: &str = "first 100 rows of a user, all columns but the record";
+/// The 30 days: some in the middle of the two years.
+const MONTH_FROM: &str = "2025-09-01T00:00:00Z";
+const MONTH_TO: &str = "2025-10-01T00:00:00Z";
+
+/// Questions over everything; the peers know them by their names.
+const SUMS: [(&str, &str); 4] = [
     (
         "subjects of each user",
         "SELECT count(*) AS a, CAST(sum(n) AS BIGINT) AS b FROM \
          (SELECT user_id, count(DISTINCT subject_id) AS n FROM access_events GROUP BY user_id) AS x",
+    ),
+    (
+        "subjects of each user",
+        "SELECT count(*) AS a, CAST(sum(n) AS BIGINT) AS b FROM \
+         (SELECT user_id, count(DISTINCT subject_id) AS n FROM user_accesses GROUP BY user_id) AS x",
     ),
     (
         "accesses by hour and action",
@@ -95,10 +106,13 @@ fn main() {
     let subjects: Vec<String> =
         (0..asked as u64).map(|n| subject(mixed(n ^ 0xACE) % world.subjects)).collect();
     fs::write(folder.join("asked.txt"), subjects.join("\n")).unwrap();
+    let users: Vec<String> =
+        (0..asked.min(200) as u64).map(|n| user(mixed(n ^ 0xBEE) % world.users)).collect();
+    fs::write(folder.join("asked_users.txt"), users.join("\n")).unwrap();
 
     println!("{rows} accesses, {} persons, {} users, 24 months\n", world.subjects, world.users);
     println!("| question | who | p50 ms | p95 ms | most ms | asked |\n|---|---|---|---|---|---|");
-    let mut answers = insyn(&folder, &subjects);
+    let mut answers = insyn(&folder, &subjects, &users);
     for peer in ["duckdb-time", "duckdb", "polars", "chdb"] {
         for line in peer_says(&folder, peer) {
             let [question, who, p50, p95, most, asked, answer] =
@@ -167,12 +181,13 @@ fn write_log(path: &Path, from: u64, to: u64, world: &World) {
         line.clear();
         let _ = writeln!(
             line,
-            "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x};{time};SE2321000016-{user:05};Namn {user};{};SE2321000016-E{unit:03};Enhet {unit};{};Vård och behandling;{};Patient {who};{}",
+            "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x};{time};{};Namn {user};{};SE2321000016-E{unit:03};Enhet {unit};{};Vård och behandling;{};Patient {who};{}",
             a >> 32,
             a >> 16 & 0xFFFF,
             a & 0xFFF,
             b >> 48 & 0xFFF,
             b & 0xFFFF_FFFF_FFFF,
+            self::user(user),
             TITLES[(user % 5) as usize],
             ACTIVITIES[(a >> 40) as usize % 10],
             subject(who),
@@ -181,6 +196,11 @@ fn write_log(path: &Path, from: u64, to: u64, world: &World) {
         log.write_all(line.as_bytes()).unwrap();
     }
     log.flush().unwrap();
+}
+
+/// The n-th user.
+fn user(n: u64) -> String {
+    format!("SE2321000016-{n:05}")
 }
 
 /// The n-th personal number, with its check digit.
@@ -206,56 +226,111 @@ fn mixed(n: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Asks for each record by its first rows, then for whole rows, and for sums by command; gives the answers.
-fn insyn(folder: &Path, subjects: &[String]) -> BTreeMap<String, u64> {
+/// Asks for each record by its first rows, then for whole rows, for what users did, and for sums by command; gives the
+/// answers.
+fn insyn(folder: &Path, subjects: &[String], users: &[String]) -> BTreeMap<String, u64> {
     let name = format!("race-{}", std::process::id());
     let token =
         command(folder, &["token", "create", "--name", &name, "--role", "service", "--allow", "trace"]);
     let mut serving = Serving::start(folder);
     let mut client = Client::connect(&serving.address, token.trim());
-    let ask = |client: &mut Client, subject: &str, columns: &str| {
-        client.get(&format!("/api/v1/subjects/{subject}/accesses?limit=100&reason=race{columns}"))
+    let of_record = |subject: &str, columns: &str| {
+        format!("/api/v1/subjects/{subject}/accesses?limit=100&reason=race{columns}")
     };
     let ten = format!("&columns={COLUMNS}");
-    subjects.iter().take(subjects.len() / 10).for_each(|subject| drop(ask(&mut client, subject, &ten)));
+    let first = subjects.iter().take(subjects.len() / 10);
+    first.for_each(|subject| drop(client.get(&of_record(subject, &ten))));
     let mut answers = BTreeMap::new();
     for (question, columns) in [(RECORD, ten.as_str()), ("the same, all columns but the record", "")] {
-        let (mut times, mut rows) = (Vec::new(), 0);
-        for subject in subjects {
-            let start = Instant::now();
-            let answer = ask(&mut client, subject, columns);
-            times.push(start.elapsed().as_secs_f64() * 1000.0);
-            rows += answer.matches("\"occurred_at\"").count() as u64;
-            answers.insert(format!("{question} {}", times.len()), rows);
-        }
-        times.sort_by(f64::total_cmp);
-        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-        println!(
-            "| {question} | Insyn over HTTP, each look written down | {:.1} | {:.1} | {:.1} | {} |",
-            at(0.5),
-            at(0.95),
-            at(1.0),
-            times.len()
-        );
+        each(&mut client, question, subjects, &mut answers, |id| of_record(id, columns), count_rows);
     }
+    let of_user = |id: &str| format!("/api/v1/users/{id}");
+    let month =
+        |id: &str| format!("{}/days?from={MONTH_FROM}&to={MONTH_TO}&limit=100000&reason=race", of_user(id));
+    let rows = |id: &str| format!("{}/accesses?limit=100&reason=race", of_user(id));
+    users.iter().take(users.len() / 10).for_each(|user| drop(client.get(&month(user))));
+    each(&mut client, MONTH, users, &mut answers, month, sum_of_days);
+    each(&mut client, FIRST, users, &mut answers, rows, sum_of_times);
     println!("| | Insyn resident: {} MiB | | | | |", high_water(serving.child.id()));
     serving.stop();
     for (question, query) in SUMS {
-        let mut times = Vec::new();
+        let (mut times, mut sum) = (Vec::new(), 0);
         for _ in 0..3 {
             let start = Instant::now();
             let said = command(folder, &["sql", query, "--format", "json", "--reason", "race"]);
             times.push(start.elapsed().as_secs_f64() * 1000.0);
             let row: Vec<BTreeMap<String, u64>> = serde_json::from_str(&said).unwrap();
-            *answers.entry(format!("{question} 3")).or_default() += row[0].values().sum::<u64>();
+            sum += row[0].values().sum::<u64>();
         }
+        let known = *answers.entry(format!("{question} 3")).or_insert(sum);
+        assert_eq!(known, sum, "{question}: {query}");
         times.sort_by(f64::total_cmp);
         println!(
-            "| {question} | Insyn, `insyn sql` from start to end | {:.1} | {:.1} | {:.1} | 3 |",
-            times[1], times[2], times[2]
+            "| {question} | Insyn, {}, `insyn sql` from start to end | {:.1} | {:.1} | {:.1} | 3 |",
+            if query.contains("user_accesses") { "user_accesses" } else { "access_events" },
+            times[1],
+            times[2],
+            times[2]
         );
     }
     answers
+}
+
+/// Asks for each, prints what it took, and keeps what the first, the first two, … come to.
+fn each(
+    client: &mut Client,
+    question: &str,
+    asked: &[String],
+    answers: &mut BTreeMap<String, u64>,
+    path: impl Fn(&str) -> String,
+    read: impl Fn(&str) -> u64,
+) {
+    let (mut times, mut sum) = (Vec::new(), 0);
+    for one in asked {
+        let path = path(one);
+        let start = Instant::now();
+        let answer = client.get(&path);
+        times.push(start.elapsed().as_secs_f64() * 1000.0);
+        sum += read(&answer);
+        answers.insert(format!("{question} {}", times.len()), sum);
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    println!(
+        "| {question} | Insyn over HTTP, each look written down | {:.1} | {:.1} | {:.1} | {} |",
+        at(0.5),
+        at(0.95),
+        at(1.0),
+        times.len()
+    );
+}
+
+fn count_rows(answer: &str) -> u64 {
+    answer.matches("\"occurred_at\"").count() as u64
+}
+
+/// How many counts there are, what they come to, and seconds of the first and last of each.
+fn sum_of_days(answer: &str) -> u64 {
+    let day = |item: &serde_json::Value| {
+        1 + item["n"].as_u64().unwrap() + seconds(&item["first"]) % 1000 + seconds(&item["last"]) % 1000
+    };
+    items(answer).iter().map(day).sum()
+}
+
+/// How many rows there are, and seconds of each.
+fn sum_of_times(answer: &str) -> u64 {
+    items(answer).iter().map(|item| 1 + seconds(&item["occurred_at"]) % 1000).sum()
+}
+
+fn items(answer: &str) -> Vec<serde_json::Value> {
+    let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
+    assert!(answer["items"].is_array(), "{answer}");
+    answer["items"].as_array().cloned().unwrap_or_default()
+}
+
+fn seconds(time: &serde_json::Value) -> u64 {
+    let time = chrono::DateTime::parse_from_rfc3339(time.as_str().unwrap()).unwrap();
+    u64::try_from(time.timestamp()).unwrap()
 }
 
 fn peer_says(folder: &Path, peer: &str) -> Vec<String> {

@@ -129,6 +129,9 @@ pub enum TraceOf {
     User {
         /// The user's id, or one of their accounts.
         id: String,
+        /// Counts in place of rows: how often which record from which unit, first and last.
+        #[arg(long, value_enum, conflicts_with_all = ["columns", "gap"])]
+        by: Option<By>,
         #[command(flatten)]
         options: TraceOptions,
     },
@@ -178,6 +181,13 @@ pub enum TraceOf {
         #[command(flatten)]
         options: TraceOptions,
     },
+}
+
+/// What rows are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// The day in the organisation's zone. With `--limit`, whole days.
+    Day,
 }
 
 #[derive(Debug, Args)]

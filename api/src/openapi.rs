@@ -21,6 +21,7 @@ use crate::{health, problem::Problem, rest};
     paths(
         rest::accesses::search, rest::accesses::of_subject, rest::accesses::of_user, rest::accesses::of_event,
         rest::accesses::of_visit, rest::accesses::of_session, rest::accesses::of_unit,
+        rest::days::of_user,
         rest::findings::list, rest::findings::show, rest::findings::decide,
         rest::suppressions::list, rest::suppressions::make, rest::suppressions::review,
         rest::rules::list, rest::rules::show, rest::rules::run, rest::rules::runs, rest::explained::list,

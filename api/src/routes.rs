@@ -106,6 +106,7 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
         of("POST", "/api/v1/accesses/search", TRACE, post(rest::accesses::search)),
         of("GET", "/api/v1/subjects/{id}/accesses", TRACE, get(rest::accesses::of_subject)),
         of("GET", "/api/v1/users/{id}/accesses", TRACE, get(rest::accesses::of_user)),
+        of("GET", "/api/v1/users/{id}/days", TRACE, get(rest::days::of_user)),
         of("GET", "/api/v1/events/{event_id}", TRACE, get(rest::accesses::of_event)),
         of("GET", "/api/v1/events/{event_id}/visit", TRACE, get(rest::accesses::of_visit)),
         of("GET", "/api/v1/sessions/{id}/accesses", TRACE, get(rest::accesses::of_session)),

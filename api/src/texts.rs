@@ -313,6 +313,8 @@ texts! {
     who_column: "Användare", "User";
     whose_column: "Person", "Person";
     people_looked: "De som öppnade", "Those who looked";
+    user_days: "Dag för dag, de senaste", "Day by day, the latest";
+    user_day: "Dag", "Day";
     people_opened: "Vems journaler", "Whose records";
     people_more: "De {n} med flest besök av {all}.", "The {n} with most visits of {all}.";
     visits_title: "Besök och händelser", "Visits and events";

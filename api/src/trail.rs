@@ -1,10 +1,12 @@
 //! Rows of a trace as people think of them: accesses, gathered into visits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
+use chrono_tz::Tz;
+use insyn_engine::trace::Place;
 
-use crate::rows::Cells;
+use crate::{lang, rows::Cells};
 
 /// A pause of this length ends a visit. µs.
 const PAUSE: i64 = insyn_engine::trace::VISIT_GAP;
@@ -28,6 +30,19 @@ pub(crate) const COLUMNS: &[&str] = &[
     "care_unit_name",
     "subject_id",
     "subject_name",
+    "controller_id",
+    "segment",
+    "seq",
+    "actor_id",
+];
+
+/// Of these, what is read of all that a user did: the rest is read of the rows that are shown.
+pub(crate) const OF_USER: &[&str] = &[
+    "source",
+    "occurred_at",
+    "user_id",
+    "care_unit_id",
+    "subject_id",
     "controller_id",
     "segment",
     "seq",
@@ -62,6 +77,13 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// Where it stands, and of whose record.
+    pub(crate) fn place(&self) -> (Option<&str>, Place) {
+        let seq = i32::try_from(self.seq).unwrap_or(i32::MAX);
+        let place = Place { at: self.at, segment: self.segment, seq };
+        (Some(self.subject_id.as_str()).filter(|id| !id.is_empty()), place)
+    }
+
     /// Who it was: the person behind the account, else the account.
     pub(crate) fn actor(&self) -> &str {
         if self.actor_id.is_empty() { &self.user_id } else { &self.actor_id }
@@ -183,6 +205,32 @@ pub(crate) fn tallies(visits: &[Visit], key: impl Fn(&Access) -> &str) -> Vec<Ta
     tallies
 }
 
+/// What somebody did on one day.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Day {
+    pub(crate) accesses: u64,
+    pub(crate) persons: u64,
+    /// µs UTC.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+}
+
+/// Accesses by their local day, the latest day first.
+pub(crate) fn days(visits: &[Visit], zone: Tz) -> Vec<Day> {
+    let mut days: BTreeMap<String, (Day, BTreeSet<&str>)> = BTreeMap::new();
+    for access in visits.iter().flat_map(|visit| &visit.accesses) {
+        let new = || (Day { first: access.at, last: access.at, ..Day::default() }, BTreeSet::new());
+        let (day, persons) = days.entry(lang::date(zone, access.at)).or_insert_with(new);
+        day.accesses += 1;
+        (day.first, day.last) = (day.first.min(access.at), day.last.max(access.at));
+        if !access.subject_id.is_empty() {
+            persons.insert(&access.subject_id);
+        }
+    }
+    let counted = |(day, persons): (Day, BTreeSet<&str>)| Day { persons: persons.len() as u64, ..day };
+    days.into_values().rev().map(counted).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,5 +263,28 @@ mod tests {
             [("u", 3, 5), ("v", 1, 1)]
         );
         assert_eq!((users[0].first, users[0].last), (0, 88 * 60_000_000));
+    }
+
+    #[test]
+    fn a_day_is_a_local_one_and_the_latest_comes_first() {
+        let rows = vec![
+            access("u", "s", 0),
+            access("u", "t", 22 * 60),
+            access("u", "s", 23 * 60 - 1),
+            access("u", "s", 23 * 60),
+        ];
+        let days = days(&visits(rows), Tz::Europe__Stockholm);
+        let minute = |n: i64| n * 60_000_000;
+        let day = |accesses, persons, first, last| Day {
+            accesses,
+            persons,
+            first: minute(first),
+            last: minute(last),
+        };
+        assert_eq!(
+            days,
+            [day(1, 1, 23 * 60, 23 * 60), day(3, 2, 0, 23 * 60 - 1)],
+            "in 1970 they had no summer time"
+        );
     }
 }

@@ -17,6 +17,9 @@ pub const COMMIT: [&str; 8] = [
 /// The steps of a merge of small files, in order.
 pub const MERGE: [&str; 3] = ["before-merged-put", "after-merged-put", "after-merged-commit"];
 
+/// The steps in which `user_accesses` follows, in order.
+pub const USERS: [&str; 3] = ["before-users-put", "after-users-put", "after-users-commit"];
+
 /// The steps of an amendment, in order.
 pub const AMEND: [&str; 4] =
     ["amended-events-put", "amended-sides-committed", "before-amended-commit", "after-amended-commit"];
@@ -36,7 +39,7 @@ pub fn crash_at(point: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static TIMES: AtomicU64 = AtomicU64::new(0);
 
-    let known = [&COMMIT[..], &MERGE, &AMEND, &STORE, &BUCKET, &INBOX].concat();
+    let known = [&COMMIT[..], &MERGE, &USERS, &AMEND, &STORE, &BUCKET, &INBOX].concat();
     debug_assert!(known.contains(&point), "{point}");
     let Ok(asked) = std::env::var("INSYN_CRASH_AT") else { return };
     let (name, nth) = asked.split_once(':').unwrap_or((&asked, "1"));

@@ -1,13 +1,15 @@
 //! A session: the lake as it was at one moment, and every question over it.
 //!
-//! Tables: `access_events`, `quarantine`, `gaps`, `amendments`, every context table (empty where it was not loaded), what was
-//! handed in from above, and the view `accesses`: looks by people, without `record` and without Insyn's own source,
-//! with `actor_id`, `person_id` and `subject_key` resolved through `accounts`, `staff` and `identities`.
+//! Tables: `access_events`, `user_accesses` and `user_days` (the same in order of users), `quarantine`, `gaps`,
+//! `amendments`, every context table (empty where it was not loaded), what was handed in from above, and the view
+//! `accesses`: looks by people, without `record` and without Insyn's own source, with `actor_id`, `person_id` and
+//! `subject_key` resolved through `accounts`, `staff` and `identities`.
 
 mod amendments;
 mod memory;
 mod projections;
 mod runtime;
+pub(crate) mod users;
 
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ use crate::context::resolve::Resolver;
 use crate::error::EngineError;
 use crate::functions;
 pub use crate::guard::{Limits, SqlError};
-use crate::lake::{Bounds, Lake, LakeFile, Snapshot, Table};
+use crate::lake::{Bounds, Lake, LakeFile, Reach, Snapshot, Table};
 use crate::provider::{Counters, LONGEST_IN_LIST, LakeTable};
 pub use memory::in_memory;
 use runtime::{Context, Runtime};
@@ -102,6 +104,10 @@ pub struct Session {
     snapshot: Snapshot,
     loaded: Arc<Context>,
     runtime: Arc<Runtime>,
+    /// Rows in order of users, with what tells which may repeat an event.
+    by_user: Arc<ViewTable>,
+    /// The version that `user_accesses` reaches, where it is read.
+    reached: Option<u64>,
     zone: Tz,
     limits: Limits,
 }
@@ -137,12 +143,47 @@ impl Session {
         zone: Tz,
         scope: Scope,
     ) -> Result<Session, EngineError> {
+        let reach = lake.reach(&snapshot).await;
+        Session::with_reach(lake, snapshot, reach, zone, scope).await
+    }
+
+    /// The same, of which every answer comes from `access_events` alone: what the others are held against.
+    ///
+    /// # Errors
+    /// When the context tables cannot be read.
+    pub async fn without_user_accesses(
+        lake: &Lake,
+        snapshot: Snapshot,
+        zone: Tz,
+        scope: Scope,
+    ) -> Result<Session, EngineError> {
+        let reach = Reach::nothing(&snapshot);
+        Session::with_reach(lake, snapshot, reach, zone, scope).await
+    }
+
+    async fn with_reach(
+        lake: &Lake,
+        snapshot: Snapshot,
+        reach: Reach,
+        zone: Tz,
+        scope: Scope,
+    ) -> Result<Session, EngineError> {
         let Scope::All = scope;
         let runtime = Runtime::of(lake)?;
         let loaded = runtime.context(lake).await?;
         let context = new_context(&runtime.environment, zone, &loaded.resolver);
-        let session = Session { context, snapshot, loaded, runtime, zone, limits: Limits::default() };
+        let table = |of: Table, files: &[Arc<LakeFile>]| -> Arc<dyn TableProvider> {
+            Arc::new(lake_table(&runtime, of, files))
+        };
+        let by_user = Arc::new(users::rows(&reach, true, table)?);
+        let shown = Arc::new(users::rows(&reach, false, table)?);
+        let days = Arc::new(users::days(Arc::clone(&shown) as _, zone, &loaded.resolver)?);
+        let reached = reach.version;
+        let limits = Limits::default();
+        let session = Session { context, snapshot, loaded, runtime, by_user, reached, zone, limits };
         session.register_lake()?;
+        session.register(Table::UserAccesses.name(), shown)?;
+        session.register(users::DAYS, days)?;
         session.register_context()?;
         Ok(session)
     }
@@ -171,13 +212,14 @@ impl Session {
     /// # Errors
     /// None that a caller can cause: the table is there.
     pub fn without_own(self) -> Result<Self, EngineError> {
-        let name = TableReference::bare(Table::AccessEvents.name());
-        if let Some(events) = self.context.deregister_table(name.clone())? {
-            let plan =
-                LogicalPlanBuilder::scan(Table::AccessEvents.name(), provider_as_source(events), None)?
+        for table in [Table::AccessEvents.name(), Table::UserAccesses.name(), users::DAYS] {
+            let name = TableReference::bare(table);
+            if let Some(rows) = self.context.deregister_table(name.clone())? {
+                let plan = LogicalPlanBuilder::scan(table, provider_as_source(rows), None)?
                     .filter(col("source").not_eq(lit(OWN_SOURCE)))?
                     .build()?;
-            self.context.register_table(name, Arc::new(ViewTable::new(plan, None)))?;
+                self.context.register_table(name, Arc::new(ViewTable::new(plan, None)))?;
+            }
         }
         Ok(self)
     }
@@ -303,6 +345,17 @@ impl Session {
         Ok(LogicalPlanBuilder::scan(table, provider_as_source(provider), None)?)
     }
 
+    /// The start of a plan over the rows of `access_events` in order of users, with the columns of `user_accesses`.
+    pub(crate) fn by_user(&self) -> Result<LogicalPlanBuilder, EngineError> {
+        let provider = Arc::clone(&self.by_user) as Arc<dyn TableProvider>;
+        Ok(LogicalPlanBuilder::scan(Table::UserAccesses.name(), provider_as_source(provider), None)?)
+    }
+
+    /// The version that `user_accesses` reaches; none where it is not read, and `access_events` alone answers.
+    pub fn reached(&self) -> Option<u64> {
+        self.reached
+    }
+
     /// One of Insyn's own functions over these arguments.
     pub(crate) fn call(&self, function: &str, args: Vec<Expr>) -> Result<Expr, EngineError> {
         own_function(function, self.zone, self.resolver(), args)
@@ -310,16 +363,16 @@ impl Session {
 
     fn register_lake(&self) -> Result<(), EngineError> {
         for table in Table::ALL {
-            let files = self.snapshot.files(table);
-            let url = self.runtime.url.clone();
-            let provider = LakeTable::new(table.schema(), table.partition_columns(), url, files);
+            let provider = lake_table(&self.runtime, table, self.snapshot.files(table));
             match table {
                 Table::AccessEvents => {
-                    let events = Arc::new(provider.with_fresh(Arc::clone(&self.runtime.fresh)));
+                    let events = Arc::new(provider);
                     let accesses = accesses_over(Arc::clone(&events) as _, self.zone, self.resolver())?;
                     self.register(table.name(), events)?;
                     self.register(ACCESSES, Arc::new(accesses))?;
                 }
+                // Of that only what holds is shown, and what it has not yet beside.
+                Table::UserAccesses => {}
                 Table::Exports | Table::Lacking => self.register(table.name(), Arc::new(provider))?,
                 Table::Quarantine | Table::Gaps => {
                     self.register(table.name(), Arc::new(with_states(table, provider)?))?;
@@ -344,6 +397,15 @@ impl Session {
     fn register(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<(), EngineError> {
         self.context.register_table(TableReference::bare(name), provider)?;
         Ok(())
+    }
+}
+
+/// Files of a table of the lake.
+fn lake_table(runtime: &Runtime, table: Table, files: &[Arc<LakeFile>]) -> LakeTable {
+    let provider = LakeTable::new(table.schema(), table.partition_columns(), runtime.url.clone(), files);
+    match table {
+        Table::AccessEvents => provider.with_fresh(Arc::clone(&runtime.fresh)),
+        _ => provider,
     }
 }
 

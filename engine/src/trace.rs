@@ -1,12 +1,15 @@
 //! Traces: who looked in this record, what did this user open, what was this event a part of, who looked in both.
 
 mod asked;
+mod by_user;
+pub mod days;
 mod summary;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col};
@@ -15,7 +18,7 @@ use futures::TryStreamExt;
 use crate::error::{EngineError, nearest};
 use crate::lake::Table;
 use crate::provider::Counters;
-use crate::session::Session;
+use crate::session::{Answer, Session};
 use asked::Asked;
 use summary::Tally;
 pub use summary::{Summary, VISIT_GAP};
@@ -221,13 +224,71 @@ pub async fn trace(session: &Session, query: &Query) -> Result<Trace, EngineErro
     let asked = Asked::of(session, query).await?;
     let wanted = columns.len();
     let shown = shown(session, &columns)?;
-    let found = session.collect(plan(session, &asked.filter, shown, query.limit).await?).await?;
-    let rows: usize = found.batches.iter().map(RecordBatch::num_rows).sum();
-    let mut counters = asked.counters;
-    counters += found.counters;
+    let (found, summary, counters) = match query.limit {
+        Some(_) if by_user::answers(session, query) => {
+            let seen = by_user::look(session, &asked, query, false).await?;
+            let rows = match columns.iter().all(|name| by_user::has(name)) {
+                true => by_user::narrow(session, &asked, shown, query.limit)?,
+                false => by_user::rows(session, &asked, &seen.first, &shown, query.limit).await?,
+            };
+            (session.collect(rows).await?, seen.summary, seen.counters)
+        }
+        _ => {
+            let found = session.collect(plan(session, &asked.filter, shown, query.limit).await?).await?;
+            let (summary, counters) = summed(session, query, &asked, &found).await?;
+            (found, summary, counters)
+        }
+    };
+    let counters = [asked.counters, found.counters].into_iter().fold(counters, |mut sum, of| {
+        sum += of;
+        sum
+    });
+    let subjects = subjects(&found.batches);
+    let last = found.batches.last().map(last_place).transpose()?.flatten();
+    let kept: Vec<usize> = (0..wanted).collect();
+    let schema = Arc::new(found.schema.project(&kept)?);
+    let batches = found.batches.iter().map(|b| b.project(&kept)).collect::<Result<_, _>>()?;
+    Ok(Trace { schema, batches, summary, subjects, last, joined: asked.joined, counters })
+}
+
+/// Of the rows that a question about a user has, those at these places, with the columns that it asks for: in order, and
+/// read where they lie. Of each place, whose record it is of.
+///
+/// # Errors
+/// As [`trace`].
+pub async fn rows_at(
+    session: &Session,
+    query: &Query,
+    wanted: &[(Option<&str>, Place)],
+) -> Result<Vec<RecordBatch>, EngineError> {
+    let columns = columns(query.columns.as_deref())?;
+    let asked = Asked::of(session, query).await?;
+    let mut places = by_user::Places::default();
+    wanted.iter().for_each(|(record, place)| places.add(*record, place.at));
+    let wanted: BTreeSet<(i64, i32)> = wanted.iter().map(|(_, place)| (place.segment, place.seq)).collect();
+    let shown = shown(session, &columns)?;
+    let found = session.collect(by_user::rows(session, &asked, &places, &shown, None).await?).await?;
+    let kept: Vec<usize> = (0..columns.len()).collect();
+    let only = |batch: &RecordBatch| -> Result<RecordBatch, EngineError> {
+        let segments = summary::column(batch, "~segment")?.as_primitive::<Int64Type>().values();
+        let seqs = summary::column(batch, "~seq")?.as_primitive::<Int32Type>().values();
+        let stays = segments.iter().zip(seqs).map(|(segment, seq)| Some(wanted.contains(&(*segment, *seq))));
+        Ok(filter_record_batch(batch, &stays.collect::<BooleanArray>())?.project(&kept)?)
+    };
+    found.batches.iter().map(only).collect()
+}
+
+/// What all rows come to, of which the limit may have cut some.
+async fn summed(
+    session: &Session,
+    query: &Query,
+    asked: &Asked,
+    found: &Answer,
+) -> Result<(Summary, Counters), EngineError> {
     let mut tally = Tally::new(asked.other_side, query.gap);
+    let mut counters = Counters::default();
     // Rows that the limit did not cut are all there is; else the summary needs a look of its own, at a few columns.
-    if query.limit.is_some_and(|limit| rows >= limit) {
+    if query.limit.is_some_and(|limit| found.rows() >= limit) {
         let (mut all, plan) = session.stream(plan(session, &asked.filter, Vec::new(), None).await?).await?;
         while let Some(batch) = all.try_next().await? {
             tally.count(&batch)?;
@@ -236,13 +297,7 @@ pub async fn trace(session: &Session, query: &Query) -> Result<Trace, EngineErro
     } else {
         found.batches.iter().try_for_each(|batch| tally.count(batch))?;
     }
-    let subjects = subjects(&found.batches);
-    let last = found.batches.last().map(last_place).transpose()?.flatten();
-    let kept: Vec<usize> = (0..wanted).collect();
-    let schema = Arc::new(found.schema.project(&kept)?);
-    let batches = found.batches.iter().map(|b| b.project(&kept)).collect::<Result<_, _>>()?;
-    let summary = tally.summary();
-    Ok(Trace { schema, batches, summary, subjects, last, joined: asked.joined, counters })
+    Ok((tally.summary(), counters))
 }
 
 /// The same for as many rows as there are: they are sorted on disk where memory does not do, and given one batch after
@@ -253,14 +308,19 @@ pub async fn trace(session: &Session, query: &Query) -> Result<Trace, EngineErro
 pub async fn stream(session: &Session, query: &Query) -> Result<Streamed, EngineError> {
     let columns = columns(query.columns.as_deref())?;
     let asked = Asked::of(session, query).await?;
-    let mut tally = Tally::new(asked.other_side, query.gap);
-    let mut subjects = BTreeSet::new();
-    let (mut narrow, _) = session.stream(plan(session, &asked.filter, Vec::new(), None).await?).await?;
-    while let Some(batch) = narrow.try_next().await? {
-        tally.count(&batch)?;
-        collect_subjects(&batch, &mut subjects);
-    }
-    drop(narrow);
+    let (summary, subjects) = if by_user::answers(session, query) {
+        let seen = by_user::look(session, &asked, query, true).await?;
+        (seen.summary, seen.subjects)
+    } else {
+        let mut tally = Tally::new(asked.other_side, query.gap);
+        let mut subjects = BTreeSet::new();
+        let (mut narrow, _) = session.stream(plan(session, &asked.filter, Vec::new(), None).await?).await?;
+        while let Some(batch) = narrow.try_next().await? {
+            tally.count(&batch)?;
+            collect_subjects(&batch, &mut subjects);
+        }
+        (tally.summary(), subjects)
+    };
     let shown = shown(session, &columns)?;
     let (rows, _) = session.stream(plan(session, &asked.filter, shown, None).await?).await?;
     let wanted = columns.len();
@@ -269,7 +329,7 @@ pub async fn stream(session: &Session, query: &Query) -> Result<Streamed, Engine
         schema: Arc::new(rows.schema().project(&kept)?),
         rows,
         wanted,
-        summary: tally.summary(),
+        summary,
         subjects: subjects.into_iter().collect(),
         joined: asked.joined,
     })

@@ -7,11 +7,18 @@ use crate::house::House;
 
 pub async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     let house = House::open(config).await?;
-    let (mut files, mut rows, mut written) = (0, 0, 0);
+    let (mut files, mut rows, mut written, mut followed) = (0, 0, 0, 0);
     while let Some(merged) = house.lake.compact().await? {
+        if merged.follows {
+            followed += merged.rows;
+            continue;
+        }
         files += merged.replaced.len();
         rows += merged.rows;
         written += merged.files;
+    }
+    if followed > 0 {
+        eprintln!("{followed} rows were added to user_accesses");
     }
     let removed = house.lake.sweep().await?;
     eprintln!(

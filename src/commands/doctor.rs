@@ -45,6 +45,7 @@ pub async fn run(config: &Path) -> anyhow::Result<ExitCode> {
 async fn examine(house: &House, checks: &mut Vec<Check>) {
     let config = &house.config;
     checks.push(Check::of(format!("lake {}", config.lake.url), None));
+    checks.push(by_user(house).await);
     checks.push(Check::of("workflow database", fault(house.db().await)));
     checks.push(Check::of("spool", fault(house.own_log())));
     checks.push(Check::of("rule pack", fault(house.pack())));
@@ -69,6 +70,22 @@ async fn examine(house: &House, checks: &mut Vec<Check>) {
         }
     };
     checks.push(Check { what: "context folder".into(), fault: None, note });
+}
+
+/// How far the rows in order of users reach. Without them answers are the same.
+async fn by_user(house: &House) -> Check {
+    let snapshot = match house.lake.snapshot().await {
+        Ok(snapshot) => snapshot,
+        Err(error) => return Check::of("access events", Some(error.to_string())),
+    };
+    let reach = house.lake.reach(&snapshot).await;
+    Check::of(
+        match reach.version {
+            Some(version) => format!("user_accesses reaches version {version} of {}", snapshot.version()),
+            None => "user_accesses is not made yet: access_events tells what users did".to_owned(),
+        },
+        None,
+    )
 }
 
 fn to_look_at(source: &SourceStatus) -> Option<String> {

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
+use arrow::array::RecordBatch;
 use chrono::Utc;
 use insyn_engine::event::{PersonalNumberKind, normalise};
+use insyn_engine::trace::days::{Days, days};
 use insyn_engine::trace::{self, Joined, Of, Query, Summary};
 
-use crate::cli::{Trace, TraceOf, TraceOptions};
+use crate::cli::{By, Trace, TraceOf, TraceOptions};
 use crate::house::{CommandLook, House};
 use crate::print;
 
 pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
     let house = House::open(config).await?;
+    let by_day = matches!(&arguments.of, TraceOf::User { by: Some(By::Day), .. });
     let (of, asked, options) = asked(arguments.of);
     house.may_show_personal_data(options.reason.as_deref())?;
     let zone = house.config.organisation.timezone;
@@ -35,11 +38,18 @@ pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
         CommandLook {
             activity: query.of.name(),
             reason: options.reason.clone(),
-            query: Some(asked.clone()),
+            query: Some(if by_day { format!("{asked}, by day") } else { asked.clone() }),
             subjects: subjects.into_iter().collect(),
             rows,
         }
     };
+    if by_day {
+        let answer = days(&session, &query).await?;
+        house.looked(look(&answer.subjects, answer.summary.rows)).await?;
+        print::rows(options.format.chosen(), &answer.schema, &answer.batches, zone)?;
+        say_days(&answer);
+        return Ok(ExitCode::SUCCESS);
+    }
     let (summary, joined) = match query.limit {
         Some(_) => {
             let answer = trace::trace(&session, &query).await?;
@@ -56,6 +66,16 @@ pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
     };
     say(&query.of, &summary, &joined);
     Ok(ExitCode::SUCCESS)
+}
+
+fn say_days(answer: &Days) {
+    let summary = &answer.summary;
+    eprintln!("{} rows on {} days, {} persons", summary.rows, summary.days, summary.persons);
+    let shown: usize = answer.batches.iter().map(RecordBatch::num_rows).sum();
+    if answer.next.is_some() {
+        eprintln!("{shown} of {} counts are shown: --limit", summary.counts);
+    }
+    say_joined(&answer.joined);
 }
 
 fn now() -> i64 {
@@ -76,6 +96,10 @@ fn say(of: &Of, summary: &Summary, joined: &[Joined]) {
             eprintln!("note: a number that was asked for is no personal number: a digit may be wrong");
         }
     }
+    say_joined(joined);
+}
+
+fn say_joined(joined: &[Joined]) {
     for join in joined {
         eprintln!("{} stands for {} (by the table {})", join.used, join.asked, join.via);
     }
@@ -85,7 +109,7 @@ fn say(of: &Of, summary: &Summary, joined: &[Joined]) {
 fn asked(of: TraceOf) -> (Of, String, TraceOptions) {
     match of {
         TraceOf::Subject { id, options } => (Of::Subject(id.clone()), id, options),
-        TraceOf::User { id, options } => (Of::User(id.clone()), id, options),
+        TraceOf::User { id, by: _, options } => (Of::User(id.clone()), id, options),
         TraceOf::Event { id, source, options } => (Of::Event { id: id.clone(), source }, id, options),
         TraceOf::Visit { event, source, options } => {
             (Of::Visit { event: event.clone(), source }, event, options)

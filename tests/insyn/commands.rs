@@ -47,6 +47,18 @@ fn periods_and_limits_hold() {
     assert_eq!(ids(&["--limit", "2"]), ["e1", "e2"]);
     let users = house.rows(&["trace", "user", "SE1-2"]);
     assert_eq!(users.len(), 1);
+    let days = house.rows(&["trace", "user", "SE1-2", "--by", "day"]);
+    assert_eq!(days.len(), 1);
+    assert_eq!((&days[0]["subject_id"], &days[0]["n"]), (&ANNA.into(), &1.into()));
+    assert_eq!(days[0]["first"], users[0]["occurred_at"]);
+    house.ok(&["compact"]);
+    assert_eq!(
+        house.rows(&["trace", "user", "SE1-2", "--by", "day"]),
+        days,
+        "by user_accesses as without it"
+    );
+    assert_eq!(house.rows(&["trace", "user", "SE1-2", "--limit", "5"]), users);
+    assert_eq!(house.run(&["trace", "user", "SE1-2", "--by", "day", "--gap", "5"]).code, Some(2));
     assert_eq!(house.rows(&["trace", "event", "e2", "--source", "journal"]).len(), 1);
     assert_eq!(house.rows(&["trace", "event", "e2", "--source", "omsorg"]).len(), 0);
     assert_eq!(house.rows(&["trace", "visit", "e2"]).len(), 2);

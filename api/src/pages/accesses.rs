@@ -1,5 +1,7 @@
 //! A record's accesses and a user's: first why, then what.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::{
     extract::State,
@@ -7,7 +9,10 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use chrono_tz::Tz;
-use insyn_engine::trace::{Joined, Of as TraceOf};
+use insyn_engine::{
+    session::Session,
+    trace::{self, Joined, Of as TraceOf, Query},
+};
 use insyn_review::{Action, Role, Scope};
 
 use super::{
@@ -37,6 +42,8 @@ use crate::{
 const PAGE: usize = 40;
 /// People of the table.
 const PEOPLE: usize = 25;
+/// Days of the table of days.
+const DAYS: usize = 31;
 /// Visits to one record that are explained at once, at most.
 const EXPLAINED: usize = 2_000;
 /// Rows that a page is made from, at most: enough for any record, and a bound for a machine account.
@@ -70,9 +77,19 @@ struct AccessesPage {
     people_title: String,
     people_column: &'static str,
     people: Vec<PersonRow>,
+    /// Of what a user did.
+    days: Vec<DayRow>,
     shown: String,
     rows: Vec<VisitRow>,
     pager: Pager,
+}
+
+struct DayRow {
+    day: String,
+    persons: String,
+    accesses: String,
+    first: String,
+    last: String,
 }
 
 struct PersonRow {
@@ -216,7 +233,7 @@ async fn shown(
         Of::Record(id) => TraceOf::Subject(id.clone()),
         Of::User(id) => TraceOf::User(id.clone()),
     };
-    let ask = ask(zone, target, parameters)?;
+    let ask = ask(zone, target, parameters, if is_record { trail::COLUMNS } else { trail::OF_USER })?;
     let session = rest::session(app).await?;
     let page = paging::page(&session, caller, &of, &ask).await?;
     let batches = own_units(caller, target, page.trace.batches);
@@ -230,13 +247,20 @@ async fn shown(
     let total = accesses.len() as u64;
     let mut visits = trail::visits(accesses);
     let key: fn(&Access) -> &str = if is_record { Access::actor } else { |access| &access.subject_id };
-    let tallies = trail::tallies(&visits, key);
+    let mut tallies = trail::tallies(&visits, key);
     let figures = figures(lang, zone, is_record, total, &visits, tallies.len());
+    let days = if is_record { Vec::new() } else { day_rows(lang, zone, &visits) };
     // People want the latest first; within a visit things stay in their order.
     visits.reverse();
     let number = parameters.count("page", 1_000_000)?.unwrap_or(1);
     let start = (number - 1).saturating_mul(PAGE).min(visits.len());
-    let on_page = &visits[start..(start + PAGE).min(visits.len())];
+    let end = (start + PAGE).min(visits.len());
+    if !is_record {
+        let ask = self::ask(zone, target, parameters, trail::COLUMNS)?;
+        let query = paging::query(caller, &of, &ask);
+        complete(&session, &query, &mut visits[start..end], &mut tallies).await?;
+    }
+    let on_page = &visits[start..end];
 
     let names = names(&session, target, &tallies, on_page).await;
     let on_page_rows: usize = on_page.iter().map(|visit| visit.accesses.len()).sum();
@@ -304,13 +328,36 @@ async fn shown(
         people_title,
         people_column: if is_record { t.who_column } else { t.whose_column },
         people,
+        days,
         shown: fill(t.shown_n, &[("n", &lang.number(on_page_rows as u64))]),
         rows,
         pager: Pager { first: (number > 1).then(|| with_page(parameters, target, handle, 1)), next },
     }))
 }
 
-fn ask(zone: Tz, target: &Target, parameters: &Parameters) -> Result<Ask, Problem> {
+/// Reads the rest of what is shown of a user's accesses.
+async fn complete(
+    session: &Session,
+    query: &Query,
+    on_page: &mut [Visit],
+    tallies: &mut [Tally],
+) -> Result<(), Problem> {
+    let latest = tallies.iter_mut().take(PEOPLE).map(|tally| &mut tally.latest);
+    let shown = on_page.iter_mut().flat_map(|visit| &mut visit.accesses);
+    let mut shown: Vec<&mut Access> = shown.chain(latest).collect();
+    let places: Vec<_> = shown.iter().map(|access| access.place()).collect();
+    let whole = trail::accesses(&trace::rows_at(session, query, &places).await?);
+    let whole: BTreeMap<(i64, i64), Access> =
+        whole.into_iter().map(|access| ((access.segment, access.seq), access)).collect();
+    for access in &mut shown {
+        if let Some(found) = whole.get(&(access.segment, access.seq)) {
+            found.clone_into(access);
+        }
+    }
+    Ok(())
+}
+
+fn ask(zone: Tz, target: &Target, parameters: &Parameters, columns: &[&str]) -> Result<Ask, Problem> {
     let time = |name, end| parameters.get(name).map(|text| instant(name, text, zone, end)).transpose();
     let (mut from, mut to) = (time("from", false)?, time("to", true)?);
     if let Some(around) = &target.around {
@@ -327,7 +374,7 @@ fn ask(zone: Tz, target: &Target, parameters: &Parameters) -> Result<Ask, Proble
         from,
         to,
         limit: MOST,
-        columns: Some(trail::COLUMNS.iter().map(|name| (*name).to_owned()).collect()),
+        columns: Some(columns.iter().map(|name| (*name).to_owned()).collect()),
         own: parameters.flag("own")?,
         ..Ask::default()
     })
@@ -355,12 +402,7 @@ fn own_units(
     })
 }
 
-async fn names(
-    session: &insyn_engine::session::Session,
-    target: &Target,
-    tallies: &[Tally],
-    visits: &[Visit],
-) -> Names {
+async fn names(session: &Session, target: &Target, tallies: &[Tally], visits: &[Visit]) -> Names {
     let mut wanted = Wanted::default();
     match &target.of {
         Of::Record(id) => wanted.subjects.insert(id.clone()),
@@ -386,6 +428,17 @@ fn figures(lang: Lang, zone: Tz, is_record: bool, rows: u64, visits: &[Visit], p
         figure(at(visits.iter().map(Visit::first).min()), t.first),
         figure(at(visits.iter().map(Visit::last).max()), t.last),
     ]
+}
+
+fn day_rows(lang: Lang, zone: Tz, visits: &[Visit]) -> Vec<DayRow> {
+    let row = |day: trail::Day| DayRow {
+        day: lang.day(zone, day.first),
+        persons: lang.number(day.persons),
+        accesses: lang.number(day.accesses),
+        first: lang::minute(zone, day.first),
+        last: lang::minute(zone, day.last),
+    };
+    trail::days(visits, zone).into_iter().take(DAYS).map(row).collect()
 }
 
 fn person_row(

@@ -4,7 +4,10 @@
 
 use arrow::array::RecordBatch;
 use axum::{extract::State, http::HeaderMap, response::Response};
-use insyn_engine::{event::COLUMNS, trace::Of};
+use insyn_engine::{
+    event::COLUMNS,
+    trace::{Joined, Of},
+};
 use insyn_review::{Action, Purpose, purpose};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -344,20 +347,20 @@ async fn respond(
         persons: summary.persons,
         repeats: summary.repeats,
     };
-    let joined: Vec<JoinedView> = page
-        .trace
-        .joined
-        .iter()
-        .map(|j| JoinedView { via: j.via.into(), asked: j.asked.clone(), used: j.used.clone() })
-        .collect();
     let mut about = serde_json::Map::new();
     about.insert("summary".into(), serde_json::to_value(summary).unwrap_or_default());
-    about.insert("joined".into(), serde_json::to_value(joined).unwrap_or_default());
+    about.insert("joined".into(), serde_json::to_value(joined(&page.trace.joined)).unwrap_or_default());
     let (schema, batches) = match &ask.columns {
         Some(names) => (rows::schema_of(&page.trace.schema, names), rows::only(&page.trace.batches, names)),
         None => (page.trace.schema, page.trace.batches),
     };
     negotiate::answer(form, app.zone(), Rows { schema, batches, about, cursor: page.cursor })
+}
+
+/// As it is answered.
+pub(crate) fn joined(all: &[Joined]) -> Vec<JoinedView> {
+    let view = |j: &Joined| JoinedView { via: j.via.into(), asked: j.asked.clone(), used: j.used.clone() };
+    all.iter().map(view).collect()
 }
 
 /// What goes into the spool about a trace.
@@ -382,8 +385,13 @@ pub(crate) fn subject_id(written: &str) -> String {
 }
 
 fn ask(app: &App, parameters: &Parameters) -> Result<Ask, Problem> {
+    asked_for(app, parameters, KNOWN)
+}
+
+/// What is asked for by parameters of these names, and by columns.
+pub(crate) fn asked_for(app: &App, parameters: &Parameters, known: &[&str]) -> Result<Ask, Problem> {
     let is_column = |name: &str| COLUMNS.iter().any(|column| column.name == name);
-    parameters.only(KNOWN, is_column)?;
+    parameters.only(known, is_column)?;
     let time = |name, end| parameters.get(name).map(|text| instant(name, text, app.zone(), end)).transpose();
     let names =
         parameters.get("columns").map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());

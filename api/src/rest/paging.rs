@@ -31,13 +31,22 @@ pub(crate) struct Page {
 
 /// One page of a trace, within the controllers that the caller is bound to.
 pub(crate) async fn page(session: &Session, caller: &Caller, of: &Of, ask: &Ask) -> Result<Page, Problem> {
+    let query = query(caller, of, ask);
+    let trace = trace::trace(session, &query).await?;
+    let more = trace.summary.rows > trace.rows() as u64;
+    let cursor = trace.last.filter(|_| more).map(|last| Cursor::at(last).encode());
+    Ok(Page { trace, cursor })
+}
+
+/// What is asked of the engine, within the controllers that the caller is bound to.
+pub(crate) fn query(caller: &Caller, of: &Of, ask: &Ask) -> Query {
     let mut columns = ask.columns.clone();
     // Whose records come back is written down.
     if let Some(columns) = columns.as_mut().filter(|columns| !columns.iter().any(|name| name == "subject_id"))
     {
         columns.push("subject_id".to_owned());
     }
-    let query = Query {
+    Query {
         from: ask.from,
         to: ask.to,
         after: ask.cursor.map(Cursor::place),
@@ -48,9 +57,5 @@ pub(crate) async fn page(session: &Session, caller: &Caller, of: &Of, ask: &Ask)
         columns,
         own: ask.own,
         ..Query::new(of.clone())
-    };
-    let trace = trace::trace(session, &query).await?;
-    let more = trace.summary.rows > trace.rows() as u64;
-    let cursor = trace.last.filter(|_| more).map(|last| Cursor::at(last).encode());
-    Ok(Page { trace, cursor })
+    }
 }

@@ -4,6 +4,9 @@ use axum::http::{Request, StatusCode};
 
 use crate::house::{ANNA, BO, House, between, house};
 
+/// `user SE100-U1, by day`, as a look has what was asked.
+const BY_DAY: &str = "dXNlciBTRTEwMC1VMSwgYnkgZGF5";
+
 /// Who, address, body, what the look must name, what it must not.
 type Case = (&'static str, String, Option<serde_json::Value>, Vec<&'static str>, Vec<&'static str>);
 
@@ -21,6 +24,14 @@ async fn each_way_to_personal_data_leaves_a_look_that_names_whose_records_came_b
         ),
         ("dso", "/api/v1/users/SE100-U1/accesses?case=AB-12".into(), None, vec![ANNA, BO, "AB-12"], vec![]),
         ("dso", "/api/v1/users/SE100-U1/accesses?reason=x1&limit=2".into(), None, vec![ANNA], vec![BO]),
+        ("dso", "/api/v1/users/SE100-U1/days?reason=prov".into(), None, vec![ANNA, BO, BY_DAY], vec![]),
+        (
+            "dso",
+            "/api/v1/users/SE100-U1/days?reason=prov&to=2026-08-31T06:50:00Z".into(),
+            None,
+            vec![ANNA],
+            vec![BO],
+        ),
         ("dso", "/api/v1/events/e5?reason=prov".into(), None, vec![BO], vec![ANNA]),
         ("dso", "/api/v1/events/e1/visit?reason=prov".into(), None, vec![ANNA, "trace visit"], vec![BO]),
         ("dso", "/api/v1/units/SE100-E2/accesses?reason=prov".into(), None, vec![ANNA, BO], vec![]),

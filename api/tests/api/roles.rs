@@ -33,6 +33,7 @@ GET /assets/{name} | nobody dso coordinator reviewer investigator auditor operat
 POST /api/v1/accesses/search | dso investigator program
 GET /api/v1/subjects/{id}/accesses | dso investigator program
 GET /api/v1/users/{id}/accesses | dso investigator program
+GET /api/v1/users/{id}/days | dso investigator program
 GET /api/v1/events/{event_id} | dso investigator program
 GET /api/v1/events/{event_id}/visit | dso investigator program
 GET /api/v1/sessions/{id}/accesses | dso investigator program

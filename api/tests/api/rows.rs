@@ -94,6 +94,40 @@ async fn who_is_bound_to_a_controller_sees_and_counts_only_its_rows() {
 }
 
 #[tokio::test]
+async fn a_users_days_are_counted_by_record_and_unit() {
+    let house = house().await;
+    let path = "/api/v1/users/SE100-U1/days?reason=prov&limit=1";
+    let answer = house.get("dso", path).await.json();
+    let of_anna = serde_json::json!({
+        "subject_id": ANNA, "care_unit_id": "SE100-E1", "day": "2026-08-31", "n": 3,
+        "first": "2026-08-31T05:07:37Z", "last": "2026-08-31T06:47:37Z",
+    });
+    let of_bo = serde_json::json!({
+        "subject_id": BO, "care_unit_id": "SE100-E1", "day": "2026-08-31", "n": 1,
+        "first": "2026-08-31T06:57:37Z", "last": "2026-08-31T06:57:37Z",
+    });
+    assert_eq!(answer["items"], serde_json::json!([of_anna, of_bo]), "a day is never cut");
+    assert_eq!(answer["cursor"], serde_json::Value::Null);
+    let summary = &answer["summary"];
+    assert_eq!((&summary["rows"], &summary["counts"], &summary["days"]), (&4.into(), &2.into(), &1.into()));
+    assert_eq!((&summary["persons"], &summary["last"]), (&2.into(), &"2026-08-31T06:57:37Z".into()));
+    let one = house.get("dso", &format!("{path}&subject_id=20121212-1212")).await.json();
+    assert_eq!(one["items"], serde_json::json!([of_bo]));
+    for (wrong, code) in
+        [("&gap=5", "unknown_parameter"), ("&activity=x", "bad_question"), ("&cursor=x", "bad_cursor")]
+    {
+        let answer = house.get("dso", &format!("{path}{wrong}")).await;
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (StatusCode::BAD_REQUEST, &code.into()),
+            "{wrong}"
+        );
+    }
+    let unstated = house.get("dso", "/api/v1/users/SE100-U1/days").await;
+    assert!(unstated.status.is_client_error());
+}
+
+#[tokio::test]
 async fn accept_picks_the_form_of_the_rows() {
     let house = house().await;
     let path = format!("/api/v1/subjects/{ANNA}/accesses?reason=prov&columns=event_id,occurred_at&limit=2");

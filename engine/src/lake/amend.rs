@@ -253,7 +253,7 @@ impl Amendment {
             }
             let bytes = log.read_file(within(Table::AccessEvents, &file.path)).await?;
             let source = self.source.clone();
-            let parts = move || parted(read(bytes, None)?, &source, window);
+            let parts = move || parted(read(Table::AccessEvents, bytes, None)?, &source, window);
             let parts = encoding(Table::AccessEvents, parts).await?;
             if loses_latest {
                 *after = (*after).max(parts.latest_kept);
@@ -264,7 +264,9 @@ impl Amendment {
             written.amended.removed += parts.removed;
             written.gone.push(Arc::clone(file));
             if parts.kept.iter().any(|batch| batch.num_rows() > 0) {
-                let encoded = encoding(Table::AccessEvents, move || encode::merged(&parts.kept)).await?;
+                let encoded =
+                    encoding(Table::AccessEvents, move || encode::merged(Table::AccessEvents, &parts.kept))
+                        .await?;
                 let year = file.year.clone().unwrap_or_default();
                 let add = addition(path_at(&year, level_of(&file.path)), Some(year), &encoded);
                 log.put_file(&add.path, encoded.bytes).await?;

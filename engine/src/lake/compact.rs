@@ -28,7 +28,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use tokio::sync::mpsc;
 
 use super::actions::{addition, removal, within};
-use super::encode::{Encoded, EventsFile, SORT};
+use super::encode::{Encoded, SortedFile};
 use super::error::LakeError;
 use super::log::{Decision, TableLog};
 use super::runs::{Bounds, Step, level_of, place};
@@ -51,6 +51,10 @@ const ONE_OF: usize = 32;
 /// What a step did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
+    /// In which table.
+    pub table: Table,
+    /// Whether `user_accesses` followed, and got rows that it had not.
+    pub follows: bool,
     /// Files that are live no more, relative to the lake, with their bytes; pinned readers may still read them.
     pub replaced: Vec<(String, u64)>,
     /// Files that have their rows now.
@@ -88,6 +92,8 @@ pub(super) async fn exchange(
         Ok(_) if exchanged => {
             crash_at("after-merged-commit");
             Ok(Some(Merged {
+                table: log.table,
+                follows: false,
                 replaced: step.inputs.iter().map(|file| (file.path.clone(), file.size)).collect(),
                 files: adds.len(),
                 rows: step.inputs.iter().map(|file| file.rows).sum(),
@@ -113,8 +119,8 @@ async fn rewrite(log: &TableLog, step: &Step, most: u64, adds: &mut Vec<Add>) ->
     static MERGER: Worker = Worker::giving_way("insyn-merge");
     let (give, mut taken) = mpsc::channel(1);
     let runtime = tokio::runtime::Handle::current();
-    let (store, written) = (log.store(), step.clone());
-    let writing = MERGER.run(move || runtime.block_on(merge_sorted(store, written, most, give)));
+    let (table, store, written) = (log.table, log.store(), step.clone());
+    let writing = MERGER.run(move || runtime.block_on(merge_sorted(table, store, written, most, give)));
     let putting = async move {
         while let Some(encoded) = taken.recv().await {
             let add = Add { data_change: false, ..addition(step.path(), Some(step.year.clone()), &encoded) };
@@ -129,34 +135,35 @@ async fn rewrite(log: &TableLog, step: &Step, most: u64, adds: &mut Vec<Add>) ->
 
 /// Reads the inputs in order and gives one file after the other, proved to hold the same rows.
 async fn merge_sorted(
+    table: Table,
     store: Arc<dyn ObjectStore>,
     mut step: Step,
     most: u64,
     give: mpsc::Sender<Encoded>,
 ) -> Result<(), LakeError> {
-    let fault = |e: DataFusionError| LakeError::encode(Table::AccessEvents, crate::error::plain(&e));
+    let fault = |e: DataFusionError| LakeError::encode(table, crate::error::plain(&e));
     let read = Arc::new(Names::default());
     if let Some(parting) = step.parting.filter(|_| step.begins.is_empty()) {
-        step.begins = quantiles(&store, &step.inputs, parting.ranges).await.map_err(fault)?;
+        step.begins = quantiles(table, &store, &step.inputs, parting.ranges).await.map_err(fault)?;
     }
-    let mut rows = sorted(store, &step, &read).map_err(fault)?;
+    let mut rows = sorted(table, store, &step, &read).map_err(fault)?;
     let written = Names::default();
-    let give = async |file: EventsFile| -> Result<(), LakeError> {
+    let give = async |file: SortedFile| -> Result<(), LakeError> {
         let encoded = file.finish()?;
-        for batch in self::read(encoded.bytes.clone(), Some(&["segment", "seq"]))? {
-            written.count(&batch)?;
+        for batch in self::read(table, encoded.bytes.clone(), Some(&["segment", "seq"]))? {
+            written.count(table, &batch)?;
         }
         // Nobody takes it when putting has failed, which is told there.
         let _ = give.send(encoded).await;
         Ok(())
     };
-    let mut file = EventsFile::new()?;
+    let mut file = SortedFile::new(table)?;
     let mut piece = 0;
     while let Some(batch) = rows.try_next().await.map_err(fault)? {
-        for (of, part) in pieces(&step, &batch)? {
+        for (of, part) in pieces(table, &step, &batch)? {
             let is_full = step.is_parted() && file.size() >= most;
             if (of != piece || is_full) && file.rows() > 0 {
-                give(std::mem::replace(&mut file, EventsFile::new()?)).await?;
+                give(std::mem::replace(&mut file, SortedFile::new(table)?)).await?;
             }
             piece = of;
             file.write(&part)?;
@@ -168,21 +175,21 @@ async fn merge_sorted(
     let (before, after) = (read.sum(), written.sum());
     if before != after {
         let what = format!("merging gave {} rows, expected the {} that were read", after.0, before.0);
-        return Err(LakeError::encode(Table::AccessEvents, what));
+        return Err(LakeError::encode(table, what));
     }
     Ok(())
 }
 
-/// Parts of a batch that belong into files of their own: those between the subjects at which files begin, and the rows
-/// without a subject.
-fn pieces(step: &Step, batch: &RecordBatch) -> Result<Vec<(usize, RecordBatch)>, LakeError> {
+/// Parts of a batch that belong into files of their own: those between the subjects (or users) at which files begin, and
+/// the rows without one.
+fn pieces(table: Table, step: &Step, batch: &RecordBatch) -> Result<Vec<(usize, RecordBatch)>, LakeError> {
     if !step.is_parted() {
         return Ok(vec![(0, batch.clone())]);
     }
-    let subjects = Table::AccessEvents.column(batch, "subject_id")?.as_string::<i32>();
-    let piece_of = |row: usize| match subjects.is_null(row) {
+    let keys = table.column(batch, table.sorted_by()[0])?.as_string::<i32>();
+    let piece_of = |row: usize| match keys.is_null(row) {
         true => step.begins.len() + 1,
-        false => step.begins.partition_point(|begin| begin.as_str() <= subjects.value(row)),
+        false => step.begins.partition_point(|begin| begin.as_str() <= keys.value(row)),
     };
     let mut parts = Vec::new();
     let mut from = 0;
@@ -199,20 +206,21 @@ fn pieces(step: &Step, batch: &RecordBatch) -> Result<Vec<(usize, RecordBatch)>,
     Ok(parts)
 }
 
-/// Subjects that part these files' rows into so many ranges of about the same size.
+/// Subjects (or users) that part these files' rows into so many ranges of about the same size.
 async fn quantiles(
+    table: Table,
     store: &Arc<dyn ObjectStore>,
     files: &[Arc<LakeFile>],
     ranges: usize,
 ) -> Result<Vec<String>, DataFusionError> {
     let mut sample = Vec::new();
     for file in files {
-        let (path, schema) = (within(Table::AccessEvents, &file.path), Table::AccessEvents.file_schema());
-        let mut rows =
-            file::batches(Arc::clone(store), path, file.size, schema, Some(&["subject_id"]), SAMPLED).await?;
+        let (path, schema) = (within(table, &file.path), table.file_schema());
+        let only = &table.sorted_by()[..1];
+        let mut rows = file::batches(Arc::clone(store), path, file.size, schema, Some(only), SAMPLED).await?;
         while let Some(batch) = rows.try_next().await? {
-            let subjects = batch.column(0).as_string::<i32>();
-            sample.extend(subjects.iter().flatten().step_by(ONE_OF).map(str::to_owned));
+            let keys = batch.column(0).as_string::<i32>();
+            sample.extend(keys.iter().flatten().step_by(ONE_OF).map(str::to_owned));
         }
     }
     sample.sort_unstable();
@@ -224,12 +232,13 @@ async fn quantiles(
 
 /// All rows of the step's inputs, in order.
 fn sorted(
+    table: Table,
     store: Arc<dyn ObjectStore>,
     step: &Step,
     read: &Arc<Names>,
 ) -> Result<SendableRecordBatchStream, DataFusionError> {
     static MEMORY: LazyLock<Arc<dyn MemoryPool>> = LazyLock::new(|| Arc::new(GreedyMemoryPool::new(POOL)));
-    let schema = Table::AccessEvents.file_schema();
+    let schema = table.file_schema();
     let sequences = sequences(&step.inputs);
     let longest = step.inputs.iter().map(|file| file.size / file.rows.max(1)).max().unwrap_or_default();
     let rows = HELD / (longest.max(16) * PACKED * sequences.len() as u64);
@@ -240,20 +249,21 @@ fn sorted(
         let open = move |file: Arc<LakeFile>| {
             let (store, of) = (Arc::clone(&store), Arc::clone(&of));
             async move {
-                let path = within(Table::AccessEvents, &file.path);
+                let path = within(table, &file.path);
                 file::in_slices(store, path, file.size, of, rows).await
             }
         };
         let batches = stream::iter(files).then(open).try_flatten();
         let counted = batches.map(move |batch| {
             let batch = batch?;
-            read.count(&batch).map_err(|e| DataFusionError::External(Box::new(e)))?;
+            read.count(table, &batch).map_err(|e| DataFusionError::External(Box::new(e)))?;
             Ok(batch)
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), counted))
     });
     let options = SortOptions { descending: false, nulls_first: false };
-    let by = SORT
+    let by = table
+        .sorted_by()
         .iter()
         .chain(&["segment", "seq"])
         .map(|name| Ok(PhysicalSortExpr { expr: expressions::col(name, &schema)?, options }));
@@ -280,8 +290,11 @@ fn sequences(inputs: &[Arc<LakeFile>]) -> Vec<Vec<Arc<LakeFile>>> {
     fresh.into_iter().map(|file| vec![file]).chain(runs.into_values()).collect()
 }
 
-pub(super) fn read(bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatch>, LakeError> {
-    let table = Table::AccessEvents;
+/// The rows of a file, or a few columns of them.
+///
+/// # Errors
+/// When it is no file of that table.
+pub(super) fn read(table: Table, bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatch>, LakeError> {
     let fault = |e: parquet::errors::ParquetError| LakeError::encode(table, e);
     let options = ArrowReaderOptions::new().with_schema(table.file_schema());
     let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(fault)?;
@@ -295,14 +308,13 @@ pub(super) fn read(bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatc
 
 /// How many rows, and a sum over which they are: `segment` and `seq` name a row in the whole lake.
 #[derive(Debug, Default)]
-struct Names {
+pub(super) struct Names {
     rows: AtomicU64,
     sum: AtomicU64,
 }
 
 impl Names {
-    fn count(&self, batch: &RecordBatch) -> Result<(), LakeError> {
-        let table = Table::AccessEvents;
+    pub(super) fn count(&self, table: Table, batch: &RecordBatch) -> Result<(), LakeError> {
         let (segments, seqs) = (table.column(batch, "segment")?, table.column(batch, "seq")?);
         let (segments, seqs) = (segments.as_primitive::<Int64Type>(), seqs.as_primitive::<Int32Type>());
         let names = segments.values().iter().zip(seqs.values());
@@ -313,7 +325,7 @@ impl Names {
         Ok(())
     }
 
-    fn sum(&self) -> (u64, u64) {
+    pub(super) fn sum(&self) -> (u64, u64) {
         (self.rows.load(Ordering::Relaxed), self.sum.load(Ordering::Relaxed))
     }
 }

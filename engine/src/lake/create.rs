@@ -57,6 +57,7 @@ fn configuration(table: Table) -> Value {
         // Whoever else writes keeps to the columns that prune: statistics hold personal numbers.
         "delta.dataSkippingStatsColumns": match table {
             Table::AccessEvents => "subject_id,occurred_at,user_id",
+            Table::UserAccesses => "user_id,occurred_at",
             _ => "source,sequence",
         },
         // Hours are enough for readers on their way; what counts survives in checkpoints.

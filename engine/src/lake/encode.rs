@@ -25,7 +25,7 @@ use parquet::schema::types::ColumnPath;
 use super::error::LakeError;
 use super::side;
 use super::stats::{FileStats, bounds_of};
-use super::types::{Bounds, ExportDay, Gap, Lacking, Quarantined, Table};
+use super::types::{Bounds, ExportDay, Gap, Lacking, Quarantined, TRAIL, Table};
 
 /// Rows of a row group at most.
 const ROW_GROUP_ROWS: usize = 131_072;
@@ -36,15 +36,18 @@ const PAGE_ROWS: usize = 2_000;
 /// Rows that are turned into Arrow arrays at a time.
 const BATCH_ROWS: usize = 8_192;
 
-/// The columns by which the rows of an events file are sorted; null subjects come last.
-pub(super) const SORT: [&str; 2] = ["subject_id", "occurred_at"];
-/// Columns with bounds for every page.
-const PAGE_STATISTICS: [&str; 3] = ["subject_id", "occurred_at", "user_id"];
+/// Columns with bounds for every page. Where rows are not in order of persons, bounds would only spread their numbers.
+fn page_statistics(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::UserAccesses => &["occurred_at", "user_id"],
+        _ => &["subject_id", "occurred_at", "user_id"],
+    }
+}
 /// Columns with bounds for every row group: they say nothing of a person.
 const CHUNK_STATISTICS: [&str; 6] =
     ["source", "controller_id", "care_unit_id", "segment", "ingested_at", "sequence"];
 /// Nearly every value is another: a dictionary would only be built to be thrown away.
-const UNIQUE: [&str; 5] = ["event_id", "record", "occurred_at_raw", "correlation_id", "bytes"];
+const UNIQUE: [&str; 6] = ["event_id", "record", "occurred_at_raw", "correlation_id", "bytes", TRAIL];
 /// Numbers that run along with the rows: differences are short.
 const RUNNING: [&str; 7] =
     ["occurred_at", "ended_at", "recorded_at", "file_offset", "file_length", "seq", "from_offset"];
@@ -87,21 +90,20 @@ pub(super) fn events(rows: &[AccessEvent]) -> Result<Encoded, LakeError> {
     Ok(Encoded { bytes: writer.finish()?, stats })
 }
 
-/// Rows of `access_events` as one file, sorted as each is.
+/// Rows of a table whose files lie in runs as one file, sorted as each is.
 ///
 /// # Errors
 /// When Arrow or Parquet refuses the rows.
-pub(super) fn merged(batches: &[RecordBatch]) -> Result<Encoded, LakeError> {
-    let table = Table::AccessEvents;
+pub(super) fn merged(table: Table, batches: &[RecordBatch]) -> Result<Encoded, LakeError> {
     let fault = |e: ArrowError| LakeError::encode(table, e);
     let all = arrow::compute::concat_batches(&table.file_schema(), batches).map_err(fault)?;
     let options = Some(SortOptions { descending: false, nulls_first: false });
     let mut sort = Vec::new();
-    for name in SORT.iter().chain(&["segment", "seq"]) {
+    for name in table.sorted_by().iter().chain(&["segment", "seq"]) {
         sort.push(SortColumn { values: Arc::clone(table.column(&all, name)?), options });
     }
     let order = lexsort_to_indices(&sort, None).map_err(fault)?;
-    let mut file = EventsFile::new()?;
+    let mut file = SortedFile::new(table)?;
     for at in (0..order.len()).step_by(BATCH_ROWS) {
         let part = order.slice(at, BATCH_ROWS.min(order.len() - at));
         file.write(&take_record_batch(&all, &part).map_err(fault)?)?;
@@ -109,29 +111,32 @@ pub(super) fn merged(batches: &[RecordBatch]) -> Result<Encoded, LakeError> {
     file.finish()
 }
 
-/// A file of `access_events` in the making; its rows come in order.
-pub(super) struct EventsFile {
+/// A file of a table whose files lie in runs, in the making; its rows come in order.
+pub(super) struct SortedFile {
     writer: Writer,
     stats: FileStats,
 }
 
-impl EventsFile {
+impl SortedFile {
     /// # Errors
     /// When Parquet refuses the columns.
-    pub(super) fn new() -> Result<EventsFile, LakeError> {
-        let table = Table::AccessEvents;
-        Ok(EventsFile { writer: Writer::new(table, &table.file_schema())?, stats: FileStats::default() })
+    pub(super) fn new(table: Table) -> Result<SortedFile, LakeError> {
+        Ok(SortedFile { writer: Writer::new(table, &table.file_schema())?, stats: FileStats::default() })
     }
 
     /// # Errors
     /// When Parquet refuses the rows.
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
-        let table = Table::AccessEvents;
+        let table = self.writer.table;
         let texts = |name: &str| table.column(rows, name).map(|column| column.as_string::<i32>());
         let times = table.column(rows, "occurred_at")?.as_primitive::<TimestampMicrosecondType>();
+        let subject_id = match table {
+            Table::UserAccesses => Bounds::default(),
+            _ => bounds_of(texts("subject_id")?).owned(),
+        };
         self.stats.absorb(FileStats {
             rows: rows.num_rows() as u64,
-            subject_id: bounds_of(texts("subject_id")?).owned(),
+            subject_id,
             user_id: bounds_of(texts("user_id")?).owned(),
             occurred_at: bounds_of(times.values().iter().copied().map(Some)),
             ..FileStats::default()
@@ -284,8 +289,9 @@ struct Writer {
 impl Writer {
     fn new(table: Table, schema: &SchemaRef) -> Result<Writer, LakeError> {
         // Every reader of the lake knows the columns; Arrow's own copy of the schema would only make files longer.
-        let options =
-            ArrowWriterOptions::new().with_properties(properties(schema)).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(table, schema))
+            .with_skip_arrow_metadata(true);
         let inner = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)
             .map_err(|e| LakeError::encode(table, e))?;
         Ok(Writer { table, inner })
@@ -301,10 +307,11 @@ impl Writer {
 }
 
 /// How files are written: fresh ones with zstd's fastest level, since compaction writes them anew.
-fn properties(schema: &SchemaRef) -> WriterProperties {
+fn properties(table: Table, schema: &SchemaRef) -> WriterProperties {
     let column = |name: &str| ColumnPath::from(name);
     let has = |name: &&str| schema.column_with_name(name).is_some();
-    let sorting = SORT.iter().filter_map(|name| schema.index_of(name).ok()).map(|index| SortingColumn {
+    let sort = table.sorted_by();
+    let sorting = sort.iter().filter_map(|name| schema.index_of(name).ok()).map(|index| SortingColumn {
         column_idx: i32::try_from(index).unwrap_or_default(),
         descending: false,
         nulls_first: false,
@@ -319,11 +326,11 @@ fn properties(schema: &SchemaRef) -> WriterProperties {
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(PAGE_ROWS / 4)
         .set_statistics_enabled(EnabledStatistics::None)
-        .set_sorting_columns((sorting.len() == SORT.len()).then_some(sorting));
+        .set_sorting_columns((sorting.len() == sort.len()).then_some(sorting));
     for name in CHUNK_STATISTICS.iter().filter(|n| has(n)) {
         properties = properties.set_column_statistics_enabled(column(name), EnabledStatistics::Chunk);
     }
-    for name in PAGE_STATISTICS.iter().filter(|n| has(n)) {
+    for name in page_statistics(table).iter().filter(|n| has(n)) {
         properties = properties.set_column_statistics_enabled(column(name), EnabledStatistics::Page);
     }
     for name in UNIQUE.iter().filter(|n| has(n)) {

@@ -25,6 +25,7 @@ use super::place::{Place, TablePlace};
 use super::source::{AgainState, ORDINALS, Ordinals, SourceState, again_domain, again_of, domain, source_of};
 use super::stats::FileStats;
 use super::types::{LakeFile, Table};
+use super::users::{REACH, Reached};
 
 /// After so many lost races a commit is given up. Within one process commits queue, so these are other processes.
 const ATTEMPTS: usize = 100;
@@ -60,6 +61,8 @@ pub(super) struct TableState {
     pub sources: Arc<BTreeMap<String, SourceState>>,
     /// What was amended of each source.
     pub again: Arc<BTreeMap<String, AgainState>>,
+    /// Of `user_accesses`: which rows of `access_events` it has.
+    pub reached: Option<Arc<Reached>>,
     /// The table's columns and settings, as the log has them.
     metadata: Arc<Value>,
     /// The newest checkpoint that this process knows of.
@@ -223,6 +226,13 @@ impl TableLog {
         Ok(version)
     }
 
+    /// Begins anew where the table's folder was taken away.
+    pub(super) async fn revive(&self) -> Result<Arc<TableState>, LakeError> {
+        *self.state.lock().await = None;
+        self.create_if_absent().await?;
+        self.current().await
+    }
+
     async fn create_if_absent(&self) -> Result<(), LakeError> {
         let mut entries = self.store.list(Some(&Path::from("_delta_log")));
         if entries.try_next().await?.is_some() {
@@ -289,12 +299,18 @@ impl TableLog {
         }
     }
 
-    async fn read_entry(&self, version: u64) -> Result<Option<Vec<Line>>, LakeError> {
-        let bytes = match self.store.get(&entry(version)).await {
-            Ok(found) => found.bytes().await?,
-            Err(StoreFault::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+    /// A commit as it was written; none where it is not there, or no longer.
+    pub(super) async fn entry_bytes(&self, version: u64) -> Result<Option<Bytes>, LakeError> {
+        match self.store.get(&entry(version)).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(StoreFault::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The lines of a commit; none where it is not there, or no longer.
+    pub(super) async fn read_entry(&self, version: u64) -> Result<Option<Vec<Line>>, LakeError> {
+        let Some(bytes) = self.entry_bytes(version).await? else { return Ok(None) };
         let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
         let lines = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
         // The place within the line is told, its content is not: it may hold a personal number.
@@ -330,10 +346,15 @@ impl TableLog {
         files.reverse(); // delta-rs gives the newest first
         state.files = Arc::new(files);
 
+        let read = async |name: String| -> Result<Option<String>, LakeError> {
+            snapshot.domain_metadata(self.log_store.as_ref(), name).await.map_err(fault)
+        };
+        if self.table == Table::UserAccesses
+            && let Some(text) = read(REACH.into()).await?
+        {
+            state.set_domain(self.table, REACH, &text)?;
+        }
         if self.table == Table::AccessEvents {
-            let read = async |name: String| -> Result<Option<String>, LakeError> {
-                snapshot.domain_metadata(self.log_store.as_ref(), name).await.map_err(fault)
-            };
             if let Some(text) = read(ORDINALS.into()).await? {
                 state.set_domain(self.table, ORDINALS, &text)?;
             }
@@ -363,6 +384,11 @@ impl TableLog {
 }
 
 impl TableState {
+    /// What tells this table from another of the same name.
+    pub(super) fn id(&self) -> &str {
+        self.metadata.get("id").and_then(Value::as_str).unwrap_or_default()
+    }
+
     /// Takes in the commit after this version.
     fn apply(&mut self, table: Table, lines: Vec<Line>) -> Result<(), LakeError> {
         self.version += 1;
@@ -412,6 +438,9 @@ impl TableState {
             found: format!("domainMetadata \"{name}\" that cannot be read"),
             expected: "what this version of Insyn writes there",
         };
+        if table == Table::UserAccesses && name == REACH && !text.is_empty() {
+            self.reached = Some(serde_json::from_str(text).map(Arc::new).map_err(fault)?);
+        }
         if table != Table::AccessEvents || text.is_empty() {
             return Ok(());
         }
@@ -430,9 +459,9 @@ impl TableState {
 
 /// One line of a commit, as far as it matters here.
 #[derive(Default, Deserialize)]
-struct Line {
-    add: Option<Add>,
-    remove: Option<Remove>,
+pub(super) struct Line {
+    pub(super) add: Option<Add>,
+    pub(super) remove: Option<Remove>,
     #[serde(rename = "domainMetadata")]
     domain: Option<DomainMetadata>,
     #[serde(rename = "metaData")]

@@ -1,8 +1,9 @@
-//! The lake: five Delta tables in one folder or bucket, and the only way to add to them.
+//! The lake: six Delta tables in one folder or bucket, and the only way to add to them.
 //!
 //! A batch of a source and the position after it are one Delta commit of `access_events`: it counts whole or not at
-//! all, after any crash. Rows of `quarantine`, `gaps`, `exports` and `lacking` are committed before and count with it. A [`Snapshot`] is
-//! pinned: what a reader sees does not move. The tables are plain Delta, for every other reader.
+//! all, after any crash. Rows of `quarantine`, `gaps`, `exports` and `lacking` are committed before and count with it;
+//! `user_accesses` is made of `access_events` afterwards. A [`Snapshot`] is pinned: what a reader sees does not move.
+//! The tables are plain Delta, for every other reader.
 
 mod actions;
 mod amend;
@@ -27,6 +28,7 @@ mod stats;
 mod tests;
 mod types;
 mod upkeep;
+mod users;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +41,9 @@ use crate::config::LakeConfig;
 use log::{TableLog, TableState, Tables};
 use place::Place;
 use upkeep::Upkeep;
+use users::Known;
+pub use users::Reach;
+pub(crate) use users::trail;
 
 pub use amend::{Amendment, Changes};
 pub use compact::Merged;
@@ -50,6 +55,7 @@ pub use types::{
     Amended, Bounds, Committed, ExportDay, Gap, Lacking, LakeFile, Progress, Quarantined, Settled,
     SourceCommit, Table, Window,
 };
+pub(crate) use types::{TRAIL, USER_COLUMNS};
 
 /// A table gets a checkpoint after so many commits.
 const CHECKPOINT_EVERY: u64 = 100;
@@ -71,6 +77,8 @@ struct Inner {
     pins: Arc<()>,
     checkpointing: AtomicBool,
     upkeep: Upkeep,
+    /// What is known of the commits that `user_accesses` has not followed yet.
+    since: Known,
 }
 
 impl LakeFile {
@@ -108,6 +116,7 @@ impl Lake {
             pins: Arc::default(),
             checkpointing: AtomicBool::new(false),
             upkeep: Upkeep::default(),
+            since: Known::default(),
         };
         Ok(Lake { inner: Arc::new(inner) })
     }
@@ -168,8 +177,9 @@ impl Lake {
     /// # Errors
     /// When a log cannot be read.
     pub async fn snapshot(&self) -> Result<Snapshot, LakeError> {
-        // In this order: whatever `access_events` counts is then in the others. Unless an amendment came between,
-        // which takes out what it replaced.
+        // In this order: what `user_accesses` has is then in `access_events`, and whatever `access_events` counts is in
+        // the others. Unless an amendment came between, which takes out what it replaced.
+        let users = self.inner.users().await;
         let mut events = self.inner.events().current().await?;
         let sides = loop {
             let sides = Table::SIDES.map(|table| self.inner.tables.of(table).current());
@@ -180,14 +190,14 @@ impl Lake {
             }
             events = now;
         };
-        let versions = std::iter::once(&events).chain(&sides).map(|state| state.version);
+        let versions = std::iter::once(&events).chain(&sides).chain([&users]).map(|state| state.version);
         let mut kept = self.inner.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(snapshot) = kept.as_ref()
             && versions.eq(Table::ALL.map(|table| snapshot.version_of(table)))
         {
             return Ok(snapshot.clone());
         }
-        let snapshot = Snapshot::new(&events, &sides, &self.inner.pins);
+        let snapshot = Snapshot::new(&events, &sides, &users, &self.inner.pins);
         *kept = Some(snapshot.clone());
         Ok(snapshot)
     }
@@ -200,6 +210,9 @@ impl Lake {
     pub async fn checkpoint(&self) -> Result<u64, LakeError> {
         for table in Table::SIDES {
             self.inner.tables.of(table).checkpoint().await?;
+        }
+        if let Err(error) = self.inner.tables.of(Table::UserAccesses).checkpoint().await {
+            tracing::warn!(%error, "no checkpoint of user_accesses this time");
         }
         self.inner.events().checkpoint().await
     }

@@ -206,10 +206,10 @@ impl<'a> Year<'a> {
     /// Where ranges begin: as those do that are there, and before them, where some have been settled already, as files of
     /// their level. None where that is not known well enough: then the rows themselves tell.
     fn begins(&self, ranges: &[Vec<&Arc<LakeFile>>], level: usize, wanted: usize) -> Vec<String> {
-        let first = ranges.iter().filter_map(|range| range.first()?.subject_id.min.clone());
+        let first = ranges.iter().filter_map(|range| range.first()?.key().min.clone());
         let first: Vec<String> = first.collect();
         let mut below: Vec<String> =
-            self.levels[level].iter().filter_map(|file| file.subject_id.min.clone()).collect();
+            self.levels[level].iter().filter_map(|file| file.key().min.clone()).collect();
         below.sort_unstable();
         below.dedup();
         let each = below.len().div_ceil(wanted).max(1);
@@ -316,7 +316,7 @@ impl<'a> Year<'a> {
 
     fn step(&self, inputs: Vec<Arc<LakeFile>>, level: usize) -> Step {
         let below = self.levels.get(level + 1).filter(|_| level > 0).into_iter().flatten();
-        let mut starts: Vec<String> = below.filter_map(|file| file.subject_id.min.clone()).collect();
+        let mut starts: Vec<String> = below.filter_map(|file| file.key().min.clone()).collect();
         starts.sort_unstable();
         starts.dedup();
         let begins = starts.into_iter().skip(COVERED).step_by(COVERED).collect();
@@ -337,7 +337,7 @@ const LATE: u64 = 32;
 const COVERED: usize = 8;
 
 pub(super) fn span(file: &LakeFile) -> Span {
-    let (subject, times) = (&file.subject_id, &file.occurred_at);
+    let (subject, times) = (file.key(), &file.occurred_at);
     // Rows without a subject have files of their own in a run: their times bound those as well.
     let is_nobody = subject.nulls == Some(file.rows);
     let first = times.min.filter(|_| is_nobody).unwrap_or(i64::MIN);

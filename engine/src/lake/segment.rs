@@ -29,6 +29,14 @@ pub(super) fn segment(source: &str, ordinal: i64, sequence: i64, year: i32) -> R
     })
 }
 
+/// Numbers of batches that a source has.
+pub(super) const BATCHES: i64 = 1 << SEQUENCE_BITS;
+
+/// The least segment that a source's batch, or a later one of it, can be.
+pub(super) fn segments_from(ordinal: i64, sequence: i64) -> i64 {
+    ordinal << (SEQUENCE_BITS + YEAR_BITS) | sequence << YEAR_BITS
+}
+
 /// The source's ordinal and the batch's sequence in a segment's number.
 pub(super) fn batch_of(segment: i64) -> (i64, i64) {
     (segment >> (SEQUENCE_BITS + YEAR_BITS), (segment >> YEAR_BITS) & ((1 << SEQUENCE_BITS) - 1))

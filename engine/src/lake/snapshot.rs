@@ -7,6 +7,7 @@ use super::log::TableState;
 use super::segment::batch_of;
 use super::source::{AgainState, SourceState, counts};
 use super::types::{Amended, LakeFile, Progress, Table};
+use super::users::Reached;
 
 /// The lake as of one version of `access_events`, with the rows of the side tables that count at that
 /// version. It never changes; cloning it costs nothing.
@@ -21,6 +22,8 @@ struct Inner {
     files: Vec<Arc<Vec<Arc<LakeFile>>>>,
     sources: Arc<BTreeMap<String, SourceState>>,
     again: Arc<BTreeMap<String, AgainState>>,
+    /// Which rows `user_accesses` has; none where it has none of this lake, or later ones.
+    reached: Option<Arc<Reached>>,
     /// Shared by all that are pinned in this process.
     _pin: Arc<()>,
 }
@@ -66,16 +69,35 @@ impl Snapshot {
         again.history.iter().find(of)
     }
 
-    /// `events` must have been read before the others: then what it counts is in them.
-    pub(super) fn new(events: &Arc<TableState>, sides: &[Arc<TableState>], pin: &Arc<()>) -> Snapshot {
+    /// Which rows of `access_events` are in `user_accesses`.
+    pub(super) fn reached(&self) -> Option<&Arc<Reached>> {
+        self.inner.reached.as_ref()
+    }
+
+    /// `events` must have been read before the sides: then what it counts is in them; and after `users`, which then has
+    /// nothing that is not in it.
+    pub(super) fn new(
+        events: &Arc<TableState>,
+        sides: &[Arc<TableState>],
+        users: &Arc<TableState>,
+        pin: &Arc<()>,
+    ) -> Snapshot {
         let counted = |state: &Arc<TableState>| match state.files.iter().all(|file| counts(file, events)) {
             true => Arc::clone(&state.files),
             false => Arc::new(state.files.iter().filter(|f| counts(f, events)).cloned().collect()),
         };
         Snapshot {
             inner: Arc::new(Inner {
-                versions: std::iter::once(events).chain(sides).map(|state| state.version).collect(),
-                files: std::iter::once(Arc::clone(&events.files)).chain(sides.iter().map(counted)).collect(),
+                versions: std::iter::once(events)
+                    .chain(sides)
+                    .chain([users])
+                    .map(|state| state.version)
+                    .collect(),
+                files: std::iter::once(Arc::clone(&events.files))
+                    .chain(sides.iter().map(counted))
+                    .chain([Arc::clone(&users.files)])
+                    .collect(),
+                reached: users.reached.clone().filter(|reached| reached.is_of(events)),
                 sources: Arc::clone(&events.sources),
                 again: Arc::clone(&events.again),
                 _pin: Arc::clone(pin),

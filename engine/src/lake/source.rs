@@ -111,6 +111,11 @@ pub(super) fn again_ordinal(source: &str) -> String {
     format!("{source}{AGAIN_ORDINAL}")
 }
 
+/// The source whose amended rows have their number under this name.
+pub(super) fn again_name(name: &str) -> Option<&str> {
+    name.strip_suffix(AGAIN_ORDINAL)
+}
+
 /// The application id of a source's transactions.
 pub(super) fn app_id(source: &str) -> String {
     format!("insyn:{source}")

@@ -23,12 +23,20 @@ pub enum Table {
     Exports,
     /// `lacking`: rows that a later export of the same time does not state.
     Lacking,
+    /// `user_accesses`: the rows of `access_events`, a few columns of each, in order of users. It is made of them.
+    UserAccesses,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 5] =
-        [Table::AccessEvents, Table::Quarantine, Table::Gaps, Table::Exports, Table::Lacking];
+    pub const ALL: [Table; 6] = [
+        Table::AccessEvents,
+        Table::Quarantine,
+        Table::Gaps,
+        Table::Exports,
+        Table::Lacking,
+        Table::UserAccesses,
+    ];
     /// Those that are written before `access_events`, which alone decides what counts.
     pub const SIDES: [Table; 4] = [Table::Quarantine, Table::Gaps, Table::Exports, Table::Lacking];
 
@@ -40,6 +48,7 @@ impl Table {
             Table::Gaps => "gaps",
             Table::Exports => "exports",
             Table::Lacking => "lacking",
+            Table::UserAccesses => "user_accesses",
         }
     }
 
@@ -51,6 +60,7 @@ impl Table {
             Table::Gaps => Arc::clone(&GAPS),
             Table::Exports => Arc::clone(&EXPORTS),
             Table::Lacking => Arc::clone(&LACKING),
+            Table::UserAccesses => Arc::clone(&USER_ACCESSES),
         }
     }
 
@@ -59,6 +69,7 @@ impl Table {
     pub fn file_schema(self) -> SchemaRef {
         match self {
             Table::AccessEvents => Arc::clone(&EVENT_FILES),
+            Table::UserAccesses => Arc::clone(&USER_FILES),
             other => other.schema(),
         }
     }
@@ -76,16 +87,50 @@ impl Table {
     /// The partition columns.
     pub fn partition_columns(self) -> &'static [&'static str] {
         match self {
-            Table::AccessEvents => &["year"],
+            Table::AccessEvents | Table::UserAccesses => &["year"],
             _ => &[],
+        }
+    }
+
+    /// What the rows of its files are sorted by, before `segment` and `seq`; null comes last. Of tables whose files
+    /// lie in runs.
+    pub(super) fn sorted_by(self) -> &'static [&'static str; 2] {
+        match self {
+            Table::UserAccesses => &["user_id", "occurred_at"],
+            _ => &["subject_id", "occurred_at"],
         }
     }
 }
 
-static EVENT_FILES: LazyLock<SchemaRef> = LazyLock::new(|| {
-    let schema = insyn_event::schema();
+static EVENT_FILES: LazyLock<SchemaRef> = LazyLock::new(|| without_year(&insyn_event::schema()));
+static USER_FILES: LazyLock<SchemaRef> = LazyLock::new(|| without_year(&USER_ACCESSES));
+
+fn without_year(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().filter(|f| f.name() != "year").cloned();
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Columns of `access_events` that `user_accesses` has too.
+pub(crate) const USER_COLUMNS: [&str; 9] = [
+    "user_id",
+    "occurred_at",
+    "year",
+    "subject_id",
+    "care_unit_id",
+    "source",
+    "controller_id",
+    "segment",
+    "seq",
+];
+
+/// The column of `user_accesses` that tells which rows may repeat an event: see `lake::users::trail`.
+pub(crate) const TRAIL: &str = "trail";
+
+static USER_ACCESSES: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let events = insyn_event::schema();
+    let columns = USER_COLUMNS.iter().filter_map(|name| events.field_with_name(name).ok().cloned());
+    let trail = Field::new(TRAIL, DataType::Int64, false);
+    Arc::new(Schema::new(columns.chain([trail]).collect::<Vec<_>>()))
 });
 
 fn time(name: &str) -> Field {
@@ -387,9 +432,9 @@ pub struct LakeFile {
     pub year: Option<String>,
     /// Of `access_events` only.
     pub subject_id: Bounds<String>,
-    /// Of `access_events` only; µs UTC, rounded outwards to whole milliseconds.
+    /// Of `access_events` and `user_accesses`; µs UTC, rounded outwards to whole milliseconds.
     pub occurred_at: Bounds<i64>,
-    /// Of `access_events` only.
+    /// Of `access_events` and `user_accesses`.
     pub user_id: Bounds<String>,
     /// Of the side tables: the source whose rows these are; `None` where there are several.
     pub source: Option<String>,
@@ -398,6 +443,13 @@ pub struct LakeFile {
 }
 
 impl LakeFile {
+    /// Bounds of what its rows are sorted by first.
+    pub(super) fn key(&self) -> &Bounds<String> {
+        let name = Table::UserAccesses.name();
+        let is_by_user = self.path.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+        if is_by_user { &self.user_id } else { &self.subject_id }
+    }
+
     /// Whether a row of the file can be about `subject_id`.
     pub fn may_hold_subject(&self, subject_id: &str) -> bool {
         self.subject_id.nulls != Some(self.rows) && self.subject_id.may_hold(subject_id)

@@ -11,7 +11,8 @@ use super::error::LakeError;
 use super::lock::LakeLock;
 use super::log::TableLog;
 use super::runs::{self, Zeal};
-use super::types::Table;
+use super::types::{LakeFile, Table};
+use super::users;
 use super::{Inner, Lake};
 
 /// A file that was replaced is removed after this: whoever began to read it before has ended by then.
@@ -124,8 +125,12 @@ impl Lake {
         if inner.upkeep.merging.load(Ordering::SeqCst) {
             return Ok(());
         }
-        let files = Arc::clone(&inner.events().held().await?.files);
-        let is_due = runs::next(&files, &this_year(), &inner.upkeep.bounds, Zeal::WhenDue).is_some();
+        let events = inner.events().held().await?;
+        let users = inner.tables.of(Table::UserAccesses).held().await.unwrap_or_default();
+        let wants = |files: &[Arc<LakeFile>]| {
+            runs::next(files, &this_year(), &inner.upkeep.bounds, Zeal::WhenDue).is_some()
+        };
+        let is_due = users::is_due(&users, &events) || wants(&events.files) || wants(&users.files);
         if !is_due || inner.upkeep.merging.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -170,13 +175,38 @@ impl Inner {
     /// Does the next step under a lease of its own: others who need it come in between.
     pub(super) async fn step(&self, zeal: Zeal) -> Result<Next, LakeError> {
         let _lease = self.maintenance().await?;
-        self.merge(zeal).await
+        if let Some(followed) = self.users_follow(zeal).await? {
+            return Ok(Next::Did(followed));
+        }
+        match self.merge(Table::AccessEvents, zeal).await? {
+            Next::Nothing => self.merge(Table::UserAccesses, zeal).await,
+            done => Ok(done),
+        }
     }
 
-    /// Does the next step of the plan, while files that were replaced and what the step replaces take no more room than
-    /// what is live.
-    pub(super) async fn merge(&self, zeal: Zeal) -> Result<Next, LakeError> {
-        let state = self.events().current().await?;
+    /// Before files of `access_events` are merged, `user_accesses` has their rows: what is merged then holds nothing that
+    /// came later.
+    async fn users_follow(&self, zeal: Zeal) -> Result<Option<Merged>, LakeError> {
+        let (events, users) = (self.events().current().await?, self.users().await);
+        let merges = || runs::next(&events.files, &this_year(), &self.upkeep.bounds, zeal).is_some();
+        if zeal != Zeal::All && !users::is_due(&users, &events) && !merges() {
+            return Ok(None);
+        }
+        match self.follow().await {
+            // Files are merged all the same.
+            Err(error) if zeal == Zeal::WhenDue => {
+                tracing::warn!(%error, "user_accesses does not follow this time");
+                Ok(None)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Does the next step of the plan for a table, while files that were replaced and what the step replaces take no more
+    /// room than what is live.
+    pub(super) async fn merge(&self, table: Table, zeal: Zeal) -> Result<Next, LakeError> {
+        let log = self.tables.of(table);
+        let state = log.current().await?;
         let Some(step) = runs::next(&state.files, &this_year(), &self.upkeep.bounds, zeal) else {
             return Ok(Next::Nothing);
         };
@@ -186,7 +216,7 @@ impl Inner {
         if replaced > 0 && replaced + inputs > live.max(ROOM) {
             return Ok(Next::Room);
         }
-        match compact::exchange(self.events(), &step, &self.upkeep.bounds).await? {
+        match compact::exchange(log, &step, &self.upkeep.bounds).await? {
             None => Ok(Next::Nothing),
             Some(merged) => {
                 self.replaced(merged.replaced.iter().cloned());
@@ -206,7 +236,14 @@ impl Inner {
     pub(super) async fn sweep(&self, grace: Duration) -> Result<u64, LakeError> {
         let mut removed = 0;
         for table in Table::ALL {
-            removed += self.sweep_table(self.tables.of(table), grace).await?;
+            match self.sweep_table(self.tables.of(table), grace).await {
+                Ok(files) => removed += files,
+                // Its folder may have been taken away.
+                Err(error) if table == Table::UserAccesses => {
+                    tracing::warn!(%error, "files of user_accesses stay this time");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(removed)
     }

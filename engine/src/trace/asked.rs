@@ -315,13 +315,13 @@ fn written<'a>(id: &'a str, what: &'static str) -> Result<&'a str, EngineError> 
     }
 }
 
-fn one_of(column: &str, values: &BTreeSet<String>) -> Expr {
+pub(super) fn one_of(column: &str, values: &BTreeSet<String>) -> Expr {
     match values.first() {
         Some(only) if values.len() == 1 => col(column).eq(lit(only.as_str())),
         _ => col(column).in_list(values.iter().map(|v| lit(v.as_str())).collect(), false),
     }
 }
 
-fn instant(at: i64) -> Expr {
+pub(super) fn instant(at: i64) -> Expr {
     lit(ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into())))
 }

@@ -1,6 +1,6 @@
 //! How many rows, how many visits, how many people.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -56,6 +56,8 @@ pub(super) struct Tally {
     persons: HashSet<Arc<str>>,
     /// Where an id of a source was first found: a hash of both, and one of file and offset.
     records: HashMap<u64, u64>,
+    /// Of rows in order of users: first halves of trails that look like repeats.
+    suspects: BTreeSet<u32>,
     hasher: RandomState,
 }
 
@@ -69,6 +71,7 @@ impl Tally {
             most_seen: MOST_SEEN,
             persons: HashSet::new(),
             records: HashMap::new(),
+            suspects: BTreeSet::new(),
             hasher: RandomState::new(),
         }
     }
@@ -76,8 +79,8 @@ impl Tally {
     pub(super) fn count(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
         let at = column(batch, "~at")?.as_primitive::<TimestampMicrosecondType>();
         let (actors, keys) = (text(batch, "~actor")?, text(batch, "~key")?);
-        let (sources, events) = (text(batch, "~source")?, text(batch, "~event")?);
-        let (files, offsets) = (text(batch, "~file")?, column(batch, "~offset")?.as_primitive::<Int64Type>());
+        let sources = text(batch, "~source")?;
+        let told = Told::of(batch)?;
         for row in 0..batch.num_rows() {
             let at = at.value(row);
             let summary = &mut self.summary;
@@ -92,9 +95,8 @@ impl Tally {
             if let Some(person) = person.filter(|person| !self.persons.contains(*person)) {
                 self.persons.insert(person.into());
             }
-            let record = self.hasher.hash_one((value(files, row), offsets.value(row)));
-            let event = self.hasher.hash_one((value(sources, row), value(events, row)));
-            self.repeat(event, record);
+            let (event, record, half) = told.row(row, value(sources, row), &self.hasher);
+            self.repeat(event, record, half);
             if self.last_seen.len() > self.most_seen {
                 self.last_seen.retain(|_, seen| at - *seen < self.gap);
                 self.most_seen = MOST_SEEN.max(2 * self.last_seen.len());
@@ -105,18 +107,60 @@ impl Tally {
         Ok(())
     }
 
-    /// A row of this event, from this record.
-    fn repeat(&mut self, event: u64, record: u64) {
+    /// A row of this event, from this record; and the first half of its trail, where that is all that is known.
+    fn repeat(&mut self, event: u64, record: u64, half: Option<u32>) {
         let Some(repeats) = &mut self.summary.repeats else { return };
-        *repeats += u64::from(*self.records.entry(event).or_insert(record) != record);
+        if *self.records.entry(event).or_insert(record) != record {
+            *repeats += 1;
+            self.suspects.extend(half);
+        }
         if self.records.len() > MOST_EVENTS {
             self.summary.repeats = None;
             self.records = HashMap::new();
+            self.suspects.clear();
         }
+    }
+
+    /// First halves of trails that look like repeats. Empty where all is known.
+    pub(super) fn suspects(&self) -> &BTreeSet<u32> {
+        &self.suspects
     }
 
     pub(super) fn summary(self) -> Summary {
         Summary { persons: self.persons.len() as u64, ..self.summary }
+    }
+}
+
+/// What tells which event a row is of, and which record it is from.
+enum Told<'a> {
+    /// By their names.
+    Names { events: &'a StringArray, files: &'a StringArray, offsets: &'a [i64] },
+    /// By `trail`: what is another there is another, what is the same may be another.
+    Trails(&'a [i64]),
+}
+
+impl<'a> Told<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Told<'a>, EngineError> {
+        if let Some(trails) = batch.column_by_name("~trail") {
+            return Ok(Told::Trails(trails.as_primitive::<Int64Type>().values()));
+        }
+        let offsets = column(batch, "~offset")?.as_primitive::<Int64Type>().values();
+        Ok(Told::Names { events: text(batch, "~event")?, files: text(batch, "~file")?, offsets })
+    }
+
+    /// A hash of the event, one of the record, and the first half of a trail.
+    fn row(&self, row: usize, source: Option<&str>, hasher: &RandomState) -> (u64, u64, Option<u32>) {
+        match self {
+            Told::Names { events, files, offsets } => {
+                let record = hasher.hash_one((value(files, row), offsets[row]));
+                (hasher.hash_one((source, value(events, row))), record, None)
+            }
+            Told::Trails(trails) => {
+                let trail = trails[row] as u64;
+                let half = (trail >> 32) as u32;
+                (hasher.hash_one((source, half)), trail & u64::from(u32::MAX), Some(half))
+            }
+        }
     }
 }
 

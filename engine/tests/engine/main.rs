@@ -7,4 +7,5 @@ mod pruning;
 mod sessions;
 mod sql_files;
 mod traces;
+mod users;
 mod world;

@@ -171,7 +171,8 @@ async fn progress_survives_checkpoint_and_a_cleaned_log() {
     }
     let covered = lake.checkpoint().await.unwrap();
     assert_eq!(covered, 16);
-    for table in Table::ALL {
+    // Nothing was followed yet.
+    for table in Table::ALL.into_iter().filter(|table| *table != Table::UserAccesses) {
         let log = folder.path().join("lake").join(table.name()).join("_delta_log");
         for version in 0..covered {
             std::fs::remove_file(log.join(format!("{version:020}.json"))).unwrap();

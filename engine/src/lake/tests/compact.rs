@@ -5,7 +5,7 @@ use super::upkeep::{BOUNDS, Next, ROOM};
 use super::*;
 
 /// Runs of some files of some kilobytes: three batches fill the first.
-const TINY: Sizes = Sizes {
+pub(super) const TINY: Sizes = Sizes {
     small: 12_000,
     left_alone: 3,
     gathered: 2,
@@ -126,7 +126,9 @@ async fn runs_of(lake: &Lake) -> BTreeMap<(String, usize), Vec<Vec<Option<String
     for file in snapshot.files(Table::AccessEvents).iter().filter(|file| level_of(&file.path) > 0) {
         let bytes = lake.object_store().get(&Path::from(file.path.as_str())).await.unwrap();
         let mut subjects = Vec::new();
-        for batch in crate::lake::compact::read(bytes.bytes().await.unwrap(), None).unwrap() {
+        for batch in
+            crate::lake::compact::read(Table::AccessEvents, bytes.bytes().await.unwrap(), None).unwrap()
+        {
             let column = batch.column_by_name("subject_id").unwrap().as_string::<i32>().clone();
             subjects.extend(column.iter().map(|subject| subject.map(str::to_owned)));
         }
@@ -156,7 +158,7 @@ async fn one_persons_rows_lie_in_one_file_of_a_run_or_in_neighbours() {
         while lake.inner.upkeep.merging.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        while let Next::Did(merged) = lake.inner.merge(Zeal::WhenDue).await.unwrap() {
+        while let Next::Did(merged) = lake.inner.merge(Table::AccessEvents, Zeal::WhenDue).await.unwrap() {
             assert!(merged.files > 0 && merged.rows > 0);
         }
         let runs = runs_of(&lake).await;
@@ -197,7 +199,7 @@ async fn much_that_came_at_once_is_parted_by_subject_first() {
     let lake = open_tiny(folder.path()).await;
     let (mut most_parts, mut rows) = (0, 0);
     while let Some(merged) = lake.compact().await.unwrap() {
-        rows += merged.rows;
+        rows += if merged.table == Table::AccessEvents { merged.rows } else { 0 };
         assert_same(&lake, &oracle).await;
         let snapshot = lake.snapshot().await.unwrap();
         let parts: Vec<_> =
@@ -221,8 +223,9 @@ async fn files_that_were_replaced_take_no_more_room_than_the_live_ones() {
     let lake = open(folder.path()).await;
     let mut oracle = Oracle::default();
     many_small(&lake, &mut oracle, 12).await;
+    lake.inner.follow().await.unwrap();
     lake.inner.replaced([("access_events/gone.parquet".to_owned(), ROOM)].into_iter());
-    assert!(matches!(lake.inner.merge(Zeal::All).await.unwrap(), Next::Room));
+    assert!(matches!(lake.inner.merge(Table::AccessEvents, Zeal::All).await.unwrap(), Next::Room));
     // Whoever reads here, or has the lake open elsewhere, may still read what was replaced.
     let pinned = lake.snapshot().await.unwrap();
     assert!(!lake.inner.sweep_alone().await.unwrap());
@@ -230,7 +233,7 @@ async fn files_that_were_replaced_take_no_more_room_than_the_live_ones() {
     let other = open(folder.path()).await;
     assert!(!lake.inner.sweep_alone().await.unwrap());
     drop(other);
-    assert!(matches!(lake.inner.merge(Zeal::All).await.unwrap(), Next::Room));
+    assert!(matches!(lake.inner.merge(Table::AccessEvents, Zeal::All).await.unwrap(), Next::Room));
     assert!(lake.compact().await.unwrap().is_some(), "nobody has: they go at once");
     assert_same(&lake, &oracle).await;
 }
@@ -239,7 +242,8 @@ async fn files_that_were_replaced_take_no_more_room_than_the_live_ones() {
 #[tokio::test]
 async fn child() {
     let Some(folder) = child_folder() else { return };
-    open(&folder).await.compact().await.unwrap();
+    let lake = open(&folder).await;
+    while lake.compact().await.unwrap().is_some() {}
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@ mod amend;
 mod commits;
 mod compact;
 mod crash;
+mod follow;
 mod layout;
 mod oracle;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::{Path as FsPath, PathBuf};

@@ -24,7 +24,9 @@ use deltalake::kernel::{Action, Add};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use tokio::sync::mpsc;
 
 use super::actions::{addition, removal, within};
@@ -280,7 +282,14 @@ fn sequences(inputs: &[Arc<LakeFile>]) -> Vec<Vec<Arc<LakeFile>>> {
     fresh.into_iter().map(|file| vec![file]).chain(runs.into_values()).collect()
 }
 
+/// All rows of a file, or these columns of them.
 pub(super) fn read(bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatch>, LakeError> {
+    let batches = reader(bytes, only)?;
+    batches.collect::<Result<_, _>>().map_err(|e| LakeError::encode(Table::AccessEvents, e))
+}
+
+/// The same, batch by batch.
+pub(super) fn reader(bytes: Bytes, only: Option<&[&str]>) -> Result<ParquetRecordBatchReader, LakeError> {
     let table = Table::AccessEvents;
     let fault = |e: parquet::errors::ParquetError| LakeError::encode(table, e);
     let options = ArrowReaderOptions::new().with_schema(table.file_schema());
@@ -289,19 +298,18 @@ pub(super) fn read(bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatc
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         builder = builder.with_projection(mask);
     }
-    let reader = builder.build().map_err(fault)?;
-    reader.collect::<Result<_, _>>().map_err(|e| LakeError::encode(table, e))
+    builder.build().map_err(fault)
 }
 
 /// How many rows, and a sum over which they are: `segment` and `seq` name a row in the whole lake.
 #[derive(Debug, Default)]
-struct Names {
+pub(super) struct Names {
     rows: AtomicU64,
     sum: AtomicU64,
 }
 
 impl Names {
-    fn count(&self, batch: &RecordBatch) -> Result<(), LakeError> {
+    pub(super) fn count(&self, batch: &RecordBatch) -> Result<(), LakeError> {
         let table = Table::AccessEvents;
         let (segments, seqs) = (table.column(batch, "segment")?, table.column(batch, "seq")?);
         let (segments, seqs) = (segments.as_primitive::<Int64Type>(), seqs.as_primitive::<Int32Type>());
@@ -313,7 +321,7 @@ impl Names {
         Ok(())
     }
 
-    fn sum(&self) -> (u64, u64) {
+    pub(super) fn sum(&self) -> (u64, u64) {
         (self.rows.load(Ordering::Relaxed), self.sum.load(Ordering::Relaxed))
     }
 }

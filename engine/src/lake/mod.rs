@@ -15,6 +15,9 @@ mod error;
 mod location;
 mod lock;
 mod log;
+mod purge;
+mod retain;
+mod retain_items;
 mod runs;
 mod segment;
 mod side;
@@ -41,6 +44,8 @@ pub use compact::Merged;
 pub use error::LakeError;
 pub use lock::LakeLock;
 use lock::Presence;
+pub use purge::Purged;
+pub use retain::{RETAINED, Share, Survey};
 pub use snapshot::Snapshot;
 pub use types::{
     Amended, Bounds, Committed, ExportDay, Gap, Lacking, LakeFile, Progress, Quarantined, Settled,
@@ -67,6 +72,8 @@ struct Inner {
     pins: Arc<()>,
     presence: Presence,
     checkpointing: AtomicBool,
+    /// Read by whoever puts files that a commit of theirs will name: a listing of files that none names excludes them.
+    putting: tokio::sync::RwLock<()>,
     upkeep: Upkeep,
 }
 
@@ -109,6 +116,7 @@ impl Lake {
             pins: Arc::default(),
             presence,
             checkpointing: AtomicBool::new(false),
+            putting: tokio::sync::RwLock::default(),
             upkeep: Upkeep::default(),
         };
         Ok(Lake { inner: Arc::new(inner) })
@@ -153,7 +161,10 @@ impl Lake {
     /// [`Lake::progress`] whether it counts.
     pub async fn commit(&self, batch: SourceCommit) -> Result<Committed, LakeError> {
         let inner = &self.inner;
-        let committed = commit::commit(&inner.tables, &inner.writer(), batch).await?;
+        let committed = {
+            let _putting = inner.putting.read().await;
+            commit::commit(&inner.tables, &inner.writer(), batch).await?
+        };
         self.checkpoint_when_due().await?;
         self.merge_when_due().await?;
         Ok(committed)
@@ -246,7 +257,7 @@ fn prepare(folder: &Path) -> Result<(PathBuf, Presence), LakeError> {
     }
     let folder = folder.canonicalize().map_err(|e| LakeError::io(folder, &e))?;
     let presence = Presence::enter(&folder)?;
-    let swept = store::sweep(&folder);
+    let swept = store::sweep(&folder, store::SWEEP_AFTER);
     if swept > 0 {
         tracing::info!(files = swept, "removed temporary files that a crash had left");
     }

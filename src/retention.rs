@@ -102,13 +102,16 @@ impl RetentionSection {
 fn span_fault(shortest: u32, longest: u32, least: u32) -> Option<(&'static str, String)> {
     if shortest < least {
         let why = match least {
-            LEAST => "; logs that a law asks for are kept five years (less only in a rule for legal_area = \"other\")",
+            LEAST => {
+                "; logs that a law asks for are kept five years (less only in a rule for legal_area = \"other\")"
+            }
             _ => "",
         };
         return Some(("shortest_years", format!("found {shortest}, expected at least {least}{why}")));
     }
     if longest < shortest || longest > MOST {
-        let what = format!("found {longest}, expected at least shortest_years ({shortest}) and at most {MOST}");
+        let what =
+            format!("found {longest}, expected at least shortest_years ({shortest}) and at most {MOST}");
         return Some(("longest_years", what));
     }
     None
@@ -161,7 +164,9 @@ pub fn plan(
     let mut controllers: BTreeMap<String, String> = config
         .sources
         .iter()
-        .map(|source| (source.name.clone(), source.controller.clone().unwrap_or(config.organisation.id.clone())))
+        .map(|source| {
+            (source.name.clone(), source.controller.clone().unwrap_or(config.organisation.id.clone()))
+        })
         .collect();
     controllers.insert(spool::SOURCE.into(), config.organisation.id.clone());
     Ok(Plan { terms, grounds, holds: held(holds, session), controllers })
@@ -274,12 +279,7 @@ mod tests {
         says("[[rule]]\nsource = \"x\"", Some(0), "source", "found \"x\", expected a configured source");
         let own = "[[rule]]\nsource = \"insyn\"\nlegal_area = \"other\"\nshortest_years = 2";
         says(own, Some(0), "shortest_years", "at least 5");
-        says(
-            "[[rule]]\nlegal_area = \"other\"\nshortest_years = 0",
-            Some(0),
-            "shortest_years",
-            "at least 1",
-        );
+        says("[[rule]]\nlegal_area = \"other\"\nshortest_years = 0", Some(0), "shortest_years", "at least 1");
         assert_eq!(fault("[[rule]]\nlegal_area = \"other\"\nshortest_years = 1"), None);
         assert_eq!(fault("[[rule]]\nshortest_years = 15"), None, "its longest time follows");
         assert_eq!(fault("[[rule]]\nsource = \"insyn\"\nshortest_years = 7"), None);

@@ -327,10 +327,8 @@ mod tests {
                 let mut other = *given;
                 (other.2, other.3) = (Some(0), None);
                 if matches!(row(&other, |row| plan.fate(row)), Fate::Goes(_)) {
-                    prop_assert!(row(given, |row| match plan.another_may_go(row) {
-                        true => Fate::Held,
-                        false => Fate::Stays,
-                    }) == Fate::Held);
+                    let told = row(given, |row| if plan.another_may_go(row) { Fate::Held } else { Fate::Stays });
+                    prop_assert_eq!(told, Fate::Held);
                     prop_assert!(plan.parts_records() || matches!(found, Fate::Goes(_)));
                 }
             }

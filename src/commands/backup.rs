@@ -5,10 +5,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use chrono::{SecondsFormat, Utc};
+use insyn_engine::disk;
+use insyn_engine::failpoint::crash_at;
 use insyn_engine::lake::Lake;
+use insyn_engine::retain::Plan;
 use insyn_ingest::spool::Aside;
 use insyn_review::Db;
 use serde::{Deserialize, Serialize};
@@ -16,12 +20,16 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::house::House;
+use crate::record::{self, Record};
+use crate::{removal, retention};
 
 /// Written last: without it a folder is no backup.
 const MANIFEST: &str = "manifest.json";
 const LAKE: &str = "lake";
 const STATE: &str = "state.db";
 const SPOOL: &str = "spool";
+/// Lies in the lake's folder while a backup is being put back.
+const UNFINISHED: &str = ".insyn-restoring";
 
 /// What a backup holds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,34 +87,139 @@ pub async fn restore(config: &Path, from: &Path) -> anyhow::Result<ExitCode> {
     let manifest: Manifest = serde_json::from_slice(&text)
         .with_context(|| format!("{} cannot be understood", from.join(MANIFEST).display()))?;
     verify(from, &manifest)?;
-    let lake = Lake::folder_of(&config.lake.url, &config.base)?;
-    let state = Db::file_of(&config.state.url, &config.base)?;
-    let spool = config.path(&config.spool.dir);
-    for folder in [&lake, &spool] {
-        if !is_empty(folder)? {
-            bail!("{} is not empty; move what lies there away first", folder.display());
-        }
-    }
-    if state.exists() {
-        bail!("{} exists; move it away first", state.display());
-    }
+    // Before anything is written: without it nobody knows what must not come back.
+    let record = Record::read(&record::file(&config))?;
+    let places = Places::of(&config)?;
+    places.clear()?;
     for part in &manifest.files {
         let within = Path::new(&part.path);
         let target = match within.components().next().map(|first| first.as_os_str().to_os_string()) {
-            Some(first) if first == LAKE => lake.join(within.strip_prefix(LAKE)?),
-            Some(first) if first == SPOOL => spool.join(within.strip_prefix(SPOOL)?),
-            Some(first) if first == STATE => state.clone(),
+            Some(first) if first == LAKE => places.lake.join(within.strip_prefix(LAKE)?),
+            Some(first) if first == SPOOL => places.spool.join(within.strip_prefix(SPOOL)?),
+            Some(first) if first == STATE => places.state.clone(),
             _ => continue,
         };
         let bytes = fs::read(from.join(within)).with_context(|| format!("{} cannot be read", part.path))?;
         write_durably(&target, &bytes).with_context(|| format!("{} cannot be written", target.display()))?;
     }
+    crash_at("restored-files");
+    let rows =
+        remove_again(config, record).await.context("what was removed since cannot be removed again")?;
+    crash_at("restored-removals");
+    fs::remove_file(places.mark())
+        .and_then(|()| disk::sync_folder(&places.lake))
+        .context("the mark stays")?;
     eprintln!(
-        "{} files as of {} are back; what the logs hold since then is read when ingest starts",
+        "{} files as of {} are back{}; what the logs hold since then is read when ingest starts",
         manifest.files.len(),
-        manifest.made_at
+        manifest.made_at,
+        if rows == 0 { String::new() } else { format!(", without {rows} rows that were removed") }
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes what was removed after the backup was made: as the record says, or, where there is none, as the decisions do
+/// that the backup has. How many rows.
+async fn remove_again(config: Config, record: Option<Record>) -> anyhow::Result<u64> {
+    let house = House::put_back(config).await?;
+    let db = house.db().await?;
+    if let Some(record) = &record {
+        db.take_over_retention(&record.decisions, &record.holds).await?;
+    }
+    let session = house.session(true).await?;
+    let now = Utc::now().timestamp_micros();
+    let (decisions, holds) = (db.retention_decisions().await?, db.holds().await?);
+    let today = retention::plan(&house.config, &decisions, &holds, &session, now)?;
+    drop(session);
+    let plans = match record {
+        // The last one covers most: the others find little.
+        Some(record) => record.removals.into_iter().rev().map(|removal| removal.plan).collect(),
+        None if today.grounds.is_empty() => Vec::new(),
+        None => {
+            eprintln!(
+                "note: there is no {}: what was removed since the backup is taken from its decisions",
+                record::file(&house.config).display()
+            );
+            vec![today.clone()]
+        }
+    };
+    let mut rows = 0;
+    for plan in &plans {
+        let plan = Plan { holds: today.holds.clone(), ..plan.clone() };
+        let due = removal::look(&house, &db, &plan).await?;
+        rows += removal::remove(&house, &db, &plan, &due).await?.rows();
+    }
+    if !plans.is_empty() && !removal::purge(&house, &db, Duration::ZERO).await? {
+        bail!("another process has opened the lake; end it, and run `insyn restore` again");
+    }
+    Record::renewed(&house.config, &db).await?;
+    db.close().await;
+    Ok(rows)
+}
+
+/// Where a backup goes.
+struct Places {
+    lake: PathBuf,
+    state: PathBuf,
+    spool: PathBuf,
+}
+
+impl Places {
+    fn of(config: &Config) -> anyhow::Result<Places> {
+        Ok(Places {
+            lake: Lake::folder_of(&config.lake.url, &config.base)?,
+            state: Db::file_of(&config.state.url, &config.base)?,
+            spool: config.path(&config.spool.dir),
+        })
+    }
+
+    /// While it is there nothing may be shown.
+    fn mark(&self) -> PathBuf {
+        self.lake.join(UNFINISHED)
+    }
+
+    /// Makes room, where nothing is but what an unfinished restore left.
+    fn clear(&self) -> anyhow::Result<()> {
+        if self.mark().exists() {
+            let cannot = || "what an unfinished restore left cannot be cleared away";
+            for file in ["", "-wal", "-shm"] {
+                let mut path = self.state.clone().into_os_string();
+                path.push(file);
+                absent(fs::remove_file(path)).with_context(cannot)?;
+            }
+            absent(fs::remove_dir_all(&self.spool)).with_context(cannot)?;
+            for entry in fs::read_dir(&self.lake).with_context(cannot)? {
+                let path = entry.with_context(cannot)?.path();
+                if path == self.mark() {
+                    continue;
+                }
+                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.with_context(cannot)?;
+            }
+        }
+        for folder in [&self.lake, &self.spool] {
+            if !is_empty(folder)? && !self.mark().exists() {
+                bail!("{} is not empty; move what lies there away first", folder.display());
+            }
+        }
+        if self.state.exists() {
+            bail!("{} exists; move it away first", self.state.display());
+        }
+        write_durably(&self.mark(), b"").context("the restore cannot be marked as begun")
+    }
+}
+
+fn absent(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether a restore was begun here and not finished: what was removed since the backup may be there.
+pub fn is_unfinished(config: &Config) -> bool {
+    // A url that is no folder is told of by whoever opens it.
+    Lake::folder_of(&config.lake.url, &config.base).is_ok_and(|lake| lake.join(UNFINISHED).exists())
 }
 
 /// Every file is there and is what it was, before anything is written.

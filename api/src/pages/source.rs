@@ -7,7 +7,7 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use insyn_engine::{
     exports::{StatedDay, stated_days},
-    lake::Amended,
+    lake::{Amended, RETAINED},
     session::Session,
 };
 use insyn_ingest::health::Recent;

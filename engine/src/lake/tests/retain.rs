@@ -255,7 +255,9 @@ fn decoded(path: &FsPath) -> String {
     if path.extension().is_some_and(|ending| ending == "parquet") {
         let options = parquet::arrow::arrow_reader::ArrowReaderOptions::new()
             .with_page_index_policy(parquet::file::metadata::PageIndexPolicy::Optional);
-        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.into(), options).unwrap();
+        let reader =
+            ParquetRecordBatchReaderBuilder::try_new_with_options(bytes::Bytes::from(bytes), options)
+                .unwrap();
         text += &format!("{:?}", reader.metadata());
         for batch in reader.build().unwrap() {
             let mut lines = arrow::json::LineDelimitedWriter::new(Vec::new());

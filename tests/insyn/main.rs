@@ -14,3 +14,4 @@ mod faulty;
 mod house;
 mod ingest;
 mod receive;
+mod retain;

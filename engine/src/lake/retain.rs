@@ -158,6 +158,13 @@ impl Shares {
         }
     }
 
+    /// Only what is told of rows that do not go.
+    fn that_stay(&self) -> Shares {
+        let stay = self.0.iter().filter(|(_, count)| count.held + count.overdue > 0);
+        let told = |count: &Count| Count { rows: 0, grounds: BTreeSet::new(), ..count.clone() };
+        Shares(stay.map(|(key, count)| (key.clone(), told(count))).collect())
+    }
+
     pub(super) fn rows(&self) -> u64 {
         self.0.values().map(|count| count.rows).sum()
     }
@@ -270,6 +277,7 @@ impl Lake {
                 }
             }
             if held {
+                shares.take_in(&found.shares.that_stay());
                 break;
             }
             if attempt == ATTEMPTS {

@@ -32,7 +32,7 @@ fn batch_of_records(source: &str, sequence: i64, from: i64) -> SourceCommit {
     }
     let old = |n: i64| Quarantined { ingested_at: JULY_2026 - 3 * YEAR, ..quarantined(source, n) };
     batch.quarantine = vec![old(from + 1), quarantined(source, from + 2)];
-    batch.quarantine[0].bytes = format!("?1950{:08}", from + 3).into_bytes();
+    batch.quarantine[0].bytes = format!("?1950{:08}", from + 77).into_bytes();
     batch.gaps =
         vec![Gap { noticed_at: JULY_2026 - 3 * YEAR, ..gap(source, from + 4) }, gap(source, from + 5)];
     batch
@@ -212,7 +212,7 @@ async fn runs_stay_runs() {
         oracle.add(&batch);
         lake.commit(batch).await.unwrap();
     }
-    while lake.compact().await.unwrap().is_some() {}
+    compacted(&lake).await;
     let before = runs_of(&lake).await;
     let plan = plan(JULY_2026 + 2_000 * 1_234_567, &["000001", "000019"]);
     assert!(lake.remove(&plan, "x").await.unwrap().rewritten > 3);
@@ -220,8 +220,20 @@ async fn runs_stay_runs() {
     let after = runs_of(&lake).await;
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     assert_same(&lake, &oracle).await;
-    while lake.compact().await.unwrap().is_some() {}
+    compacted(&lake).await;
     assert_same(&open(folder.path()).await, &oracle).await;
+}
+
+/// All of it, also where the lake merges beside.
+async fn compacted(lake: &Lake) {
+    loop {
+        match lake.compact().await {
+            Ok(None) => return,
+            Ok(Some(_)) => {}
+            Err(LakeError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// The process that is killed; alone, this test does nothing.
@@ -310,7 +322,7 @@ async fn no_file_of_the_lake_names_who_is_gone() {
 
         let pinned = lake.snapshot().await.unwrap();
         assert_eq!(lake.purge(Duration::ZERO).await.unwrap(), None, "somebody reads here");
-        assert_eq!(rows_of(&pinned, &lake).await, 120 - 56 + 8 + 2 - 14);
+        assert_eq!(rows_of(&pinned, &lake).await, oracle.events.len() as u64);
         drop(pinned);
         let other = open(folder.path()).await;
         assert_eq!(lake.purge(Duration::ZERO).await.unwrap(), None, "somebody else has it open");

@@ -193,7 +193,8 @@ fn no_file_names_who_is_gone() {
     assert_eq!(named(&house, &ids), BTreeSet::new());
     assert_eq!(named(&house, &[person(5, true)]).len(), 1, "whose record was opened lately as well");
     assert!(!house.path("spool/insyn/own-2019-05-02.ndjson").exists());
-    assert_eq!(fs::read_dir(house.path("lake/context")).unwrap().count(), 1);
+    let loads = fs::read_dir(house.path("lake/context")).unwrap();
+    assert_eq!(loads.filter(|load| load.as_ref().unwrap().path().join("manifest.json").exists()).count(), 1);
     house.ingest();
     assert_eq!((rows_of(&house, "journal"), findings(&house)), (OLD / 2, 0));
     assert!(house.run(&["doctor"]).stdout.contains("ok     retention"));
@@ -265,7 +266,8 @@ fn a_backup_that_is_put_back_removes_again_before_it_answers() {
     let held = person(7, true);
     house.ok(&["retain", "hold", "--subject", &held, "--reason", "anmälan 7"]);
     house.ok(&["retain"]);
-    let ids: Vec<String> = gone().into_iter().filter(|id| *id != held).collect();
+    // While somebody is held, what was known of anybody then stays as well.
+    let ids: Vec<String> = gone().into_iter().filter(|id| *id != held && *id != ANNA).collect();
     let is_without = |house: &House| {
         assert_eq!((rows_of(house, "journal"), findings(house)), (OLD / 2 + 1, 0));
         assert_eq!(named(house, &ids), BTreeSet::new());

@@ -231,7 +231,7 @@ impl Db {
         Ok(known.held)
     }
 
-    /// Takes over decisions and holds as they stand elsewhere: those of the same id are replaced, others stay.
+    /// Takes over decisions and holds as they stand elsewhere. One that has ended on either side has ended.
     ///
     /// # Errors
     /// [`ReviewError`] when the database cannot be written.
@@ -299,7 +299,9 @@ async fn put_decision(tx: &mut Transaction<'static, Sqlite>, of: &Decision) -> R
         "INSERT INTO retention_decisions (decision_id, authority, number, decided_on, controller_id, source, legal_area, \
          data_category, after_years, before_day, registered_at, registered_by, withdrawn_at, withdrawn_by, withdrawn_why) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-         ON CONFLICT (decision_id) DO UPDATE SET withdrawn_at = $13, withdrawn_by = $14, withdrawn_why = $15",
+         ON CONFLICT (decision_id) DO UPDATE SET withdrawn_at = COALESCE(retention_decisions.withdrawn_at, $13), \
+         withdrawn_by = COALESCE(retention_decisions.withdrawn_by, $14), \
+         withdrawn_why = COALESCE(retention_decisions.withdrawn_why, $15)",
     )
     .bind(&of.decision_id)
     .bind(&of.authority)
@@ -326,7 +328,9 @@ async fn put_hold(tx: &mut Transaction<'static, Sqlite>, hold: &Hold) -> Result<
     sqlx::query(
         "INSERT INTO retention_holds (hold_id, reason, placed_at, placed_by, released_at, released_by, released_why) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (hold_id) DO UPDATE SET released_at = $5, released_by = $6, released_why = $7",
+         ON CONFLICT (hold_id) DO UPDATE SET released_at = COALESCE(retention_holds.released_at, $5), \
+         released_by = COALESCE(retention_holds.released_by, $6), \
+         released_why = COALESCE(retention_holds.released_why, $7)",
     )
     .bind(&hold.hold_id)
     .bind(&hold.reason)
@@ -351,6 +355,16 @@ async fn put_hold(tx: &mut Transaction<'static, Sqlite>, hold: &Hold) -> Result<
             .await
             .map_err(database(WRITING))?;
         }
+    }
+    // What ended here goes on nowhere.
+    let released: Option<i64> =
+        sqlx::query_scalar("SELECT released_at FROM retention_holds WHERE hold_id = $1")
+            .bind(&hold.hold_id)
+            .fetch_one(&mut **tx)
+            .await
+            .map_err(database(WRITING))?;
+    if released.is_some() {
+        forget(tx, &hold.hold_id).await?;
     }
     Ok(())
 }

@@ -74,10 +74,14 @@ async fn a_hold_names_somebody_until_it_is_released_and_stands_elsewhere_too() {
     };
     take_over().await;
     take_over().await;
+    let of_before = (world.db.retention_decisions().await.unwrap(), world.db.holds().await.unwrap());
     assert_eq!(world.db.release(&id, "decided", "os:bo").await.unwrap(), held);
     world.db.withdraw_retention(&decided, "mistaken", "os:bo").await.unwrap();
     let released = world.db.holds().await.unwrap().remove(0);
     assert_eq!((&released.held, released.released_at), (&Held::default(), Some(START)));
+    take_over().await;
+    // What somebody still has in force that has ended here begins no more.
+    other.db.take_over_retention(&of_before.0, &of_before.1).await.unwrap();
     take_over().await;
     assert_eq!(world.db.release(&id, "again", "x").await.unwrap_err().code(), "unknown_hold");
     assert_eq!(world.db.release("none", "again", "x").await.unwrap_err().code(), "unknown_hold");

@@ -54,18 +54,23 @@ impl Record {
         record.map(Some).with_context(|| format!("{} cannot be understood", file.display()))
     }
 
-    /// The record with decisions and holds as the database has them now, written down if that is news.
+    /// The record with decisions and holds as the database has them now.
     ///
     /// # Errors
-    /// When file or database cannot be read, or the file not be written.
+    /// When file or database cannot be read.
+    pub async fn of(config: &Config, db: &Db) -> anyhow::Result<Record> {
+        let removals = Record::read(&file(config))?.unwrap_or_default().removals;
+        Ok(Record { decisions: db.retention_decisions().await?, holds: db.holds().await?, removals })
+    }
+
+    /// The same, written down if that is news. One process at a time does this.
+    ///
+    /// # Errors
+    /// When the file cannot be written, besides.
     pub async fn renewed(config: &Config, db: &Db) -> anyhow::Result<Record> {
-        let file = file(config);
-        let known = Record::read(&file)?;
-        let mut record = known.clone().unwrap_or_default();
-        record.decisions = db.retention_decisions().await?;
-        record.holds = db.holds().await?;
-        if known.unwrap_or_default() != record {
-            record.write(&file)?;
+        let record = Record::of(config, db).await?;
+        if Record::read(&file(config))?.unwrap_or_default() != record {
+            record.write(&file(config))?;
         }
         Ok(record)
     }

@@ -9,6 +9,7 @@ use chrono::Utc;
 use insyn_engine::event::normalise;
 use insyn_engine::lake::{Share, Survey};
 use insyn_engine::output;
+use insyn_engine::retain::Plan;
 use insyn_review::{Covered, Db, Decision, Held, Hold, NewDecision};
 use serde::Serialize;
 
@@ -23,14 +24,25 @@ use crate::retention::{area, plan, unknown_source};
 pub async fn run(config: &Path, arguments: Retain) -> anyhow::Result<ExitCode> {
     let house = House::open(config).await?;
     let db = house.db().await?;
-    match arguments.action {
-        None => return retain(&house, &db, &arguments).await,
-        Some(RetainAction::Decide(new)) => decide(&house, &db, new).await?,
+    let zone = house.config.organisation.timezone;
+    match &arguments.action {
         Some(RetainAction::Decisions(format)) => {
             let decisions = db.retention_decisions().await?;
             let rows: Vec<DecisionRow> = decisions.into_iter().map(DecisionRow::from).collect();
-            print::records(format.chosen(), &rows, house.config.organisation.timezone)?;
+            print::records(format.chosen(), &rows, zone)?;
+            return Ok(ExitCode::SUCCESS);
         }
+        Some(RetainAction::Holds { reason, format }) => {
+            holds(&house, &db, reason.clone(), format).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None if arguments.dry_run => return dry_run(&house, &db, &arguments.format).await,
+        _ => {}
+    }
+    // One at a time: what is decided, held and removed is written down a second time.
+    let _lock = house.lake.lock(&format!("insyn retain, pid {}", std::process::id()), "retention")?;
+    match arguments.action {
+        Some(RetainAction::Decide(new)) => decide(&house, &db, new).await?,
         Some(RetainAction::Withdraw { id, reason }) => {
             db.withdraw_retention(&id, &print::reason(&reason)?, &os_account()).await?;
         }
@@ -38,36 +50,41 @@ pub async fn run(config: &Path, arguments: Retain) -> anyhow::Result<ExitCode> {
             hold(&house, &db, Held { subjects, users, cases }, &reason).await?;
         }
         Some(RetainAction::Release { id, reason }) => release(&house, &db, &id, &reason).await?,
-        Some(RetainAction::Holds { reason, format }) => holds(&house, &db, reason, &format).await?,
-    };
+        _ => return retain(&house, &db, &arguments.format, arguments.wait).await,
+    }
     Record::renewed(&house.config, &db).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn retain(house: &House, db: &Db, arguments: &Retain) -> anyhow::Result<ExitCode> {
-    let mut record = Record::renewed(&house.config, db).await?;
+async fn dry_run(house: &House, db: &Db, format: &FormatOption) -> anyhow::Result<ExitCode> {
+    let plan = of_today(house, &Record::of(&house.config, db).await?).await?;
+    let due = removal::look(house, db, &plan).await?;
+    print::records(format.chosen(), &rows(&due.survey), house.config.organisation.timezone)?;
+    eprintln!("{} would go{}", due.told(), beside(&due.survey));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn of_today(house: &House, record: &Record) -> anyhow::Result<Plan> {
+    // Dropped before anything is removed: a session pins a version of the lake.
     let session = house.session(true).await?;
     let now = Utc::now().timestamp_micros();
-    let plan = plan(&house.config, &record.decisions, &record.holds, &session, now)?;
-    // It pins a version of the lake.
-    drop(session);
+    plan(&house.config, &record.decisions, &record.holds, &session, now)
+}
+
+async fn retain(house: &House, db: &Db, format: &FormatOption, wait: u32) -> anyhow::Result<ExitCode> {
+    let mut record = Record::renewed(&house.config, db).await?;
+    let plan = of_today(house, &record).await?;
     let due = removal::look(house, db, &plan).await?;
-    let zone = house.config.organisation.timezone;
-    if arguments.dry_run {
-        print::records(arguments.format.chosen(), &rows(&due.survey), zone)?;
-        eprintln!("{} would go{}", due.told(), beside(&due.survey));
-        return Ok(ExitCode::SUCCESS);
-    }
     if !due.is_empty() {
         record.begin(&house.config, &plan, &os_account())?;
     }
     let gone = removal::remove(house, db, &plan, &due).await?;
-    print::records(arguments.format.chosen(), &rows(&gone), zone)?;
+    print::records(format.chosen(), &rows(&gone), house.config.organisation.timezone)?;
     eprintln!("{} went{}", due.told(), beside(&gone));
     if record.is_finished() {
         return Ok(ExitCode::SUCCESS);
     }
-    if !removal::purge(house, db, Duration::from_secs(60 * u64::from(arguments.wait))).await? {
+    if !removal::purge(house, db, Duration::from_secs(60 * u64::from(wait))).await? {
         bail!(
             "the rows are gone, but others have the lake open: what they may still read lies there until `insyn retain` \
              is run again"

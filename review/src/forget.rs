@@ -1,9 +1,9 @@
 //! Findings whose accesses are gone go too, with all that was stated, decided and said of them.
 
 use std::collections::BTreeMap;
-
-use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
 use std::time::{Duration, Instant};
+
+use sqlx::{QueryBuilder, Row, Sqlite, Transaction, sqlite::SqliteRow};
 
 use crate::{
     db::{Db, commit},
@@ -26,6 +26,9 @@ pub struct Aged {
 
 const READING: &str = "reading findings whose time may be over";
 const REMOVING: &str = "removing findings";
+/// What belongs to a finding, and at last itself.
+const TABLES: [&str; 5] =
+    ["suppressions", "finding_events", "finding_statements", "finding_history", "findings"];
 /// Findings looked at, or removed, in one statement.
 const CHUNK: usize = 200;
 /// The database is waited for so long.
@@ -90,15 +93,16 @@ impl Db {
         // One may follow another that goes later.
         sqlx::query("PRAGMA defer_foreign_keys = ON").execute(&mut *tx).await.map_err(database(REMOVING))?;
         for ids in finding_ids.chunks(CHUNK) {
-            for table in ["finding_events", "finding_statements", "finding_history", "findings"] {
-                let mut query =
-                    QueryBuilder::<Sqlite>::new(format!("DELETE FROM {table} WHERE finding_id IN ("));
-                let mut list = query.separated(", ");
-                for id in ids {
-                    list.push_bind(id.clone());
-                }
-                query.push(")");
-                query.build().execute(&mut *tx).await.map_err(database(REMOVING))?;
+            // What a decision said of later accesses names persons too, and ends with it.
+            for column in ["suppressed_by", "sampled_of"] {
+                let of = format!(
+                    "UPDATE findings SET {column} = NULL WHERE {column} IN \
+                     (SELECT suppression_id FROM suppressions WHERE finding_id IN ("
+                );
+                execute(&mut tx, of, ids, "))").await?;
+            }
+            for table in TABLES {
+                execute(&mut tx, format!("DELETE FROM {table} WHERE finding_id IN ("), ids, ")").await?;
             }
         }
         commit(tx, REMOVING).await
@@ -125,6 +129,22 @@ impl Db {
             }
         }
     }
+}
+
+async fn execute(
+    tx: &mut Transaction<'static, Sqlite>,
+    begins: String,
+    ids: &[String],
+    ends: &str,
+) -> Result<(), ReviewError> {
+    let mut query = QueryBuilder::<Sqlite>::new(begins);
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(id.clone());
+    }
+    query.push(ends);
+    query.build().execute(&mut **tx).await.map_err(database(REMOVING))?;
+    Ok(())
 }
 
 fn aged(row: &SqliteRow) -> Result<Aged, ReviewError> {

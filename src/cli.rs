@@ -45,6 +45,8 @@ pub enum Command {
     Context(Context),
     /// Bring all files of the lake into sorted runs; `serve` does what pays by itself.
     Compact,
+    /// Remove what is past its time and decided upon (gallring): register decisions, hold what must stay, see what would go.
+    Retain(Retain),
     /// Copy lake, workflow database and spool, as they belong together, to a new folder; nothing need stop.
     Backup {
         /// A folder that is empty or not there yet.
@@ -453,6 +455,101 @@ pub enum SourceAction {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Retain {
+    #[command(subcommand)]
+    pub action: Option<RetainAction>,
+    /// Only tell what would go, what is held, and what is past its longest time.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait so many minutes for others who have the lake open, before what they may still read goes. With less than
+    /// ten, `insyn retain` has to be run again if they have not ended.
+    #[arg(long, value_name = "MINUTES", default_value_t = 11)]
+    pub wait: u32,
+    #[command(flatten)]
+    pub format: FormatOption,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RetainAction {
+    /// Register a decision that accesses may go (gallringsbeslut).
+    Decide(RetainDecide),
+    /// The decisions that were registered.
+    Decisions(FormatOption),
+    /// End a decision: nothing goes on it any more.
+    Withdraw {
+        /// Its id.
+        id: String,
+        /// Why; kept, with who did it.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Keep what concerns somebody or a case, whatever is decided.
+    Hold {
+        /// A person whose record was opened; may be given several times.
+        #[arg(long = "subject", value_name = "NUMBER")]
+        subjects: Vec<String>,
+        /// A user, by id or account; may be given several times.
+        #[arg(long = "user", value_name = "ID")]
+        users: Vec<String>,
+        /// A case, as looks name it; may be given several times.
+        #[arg(long = "case", value_name = "NUMBER")]
+        cases: Vec<String>,
+        /// Why; kept, with who did it.
+        #[arg(long)]
+        reason: String,
+    },
+    /// End a hold; whom it was about is forgotten.
+    Release {
+        /// Its id.
+        id: String,
+        /// Why; kept, with who did it.
+        #[arg(long)]
+        reason: String,
+    },
+    /// The holds that were placed, and whom those in force are about.
+    Holds {
+        /// Why you look.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        format: FormatOption,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("when").args(["after_years", "before"]).required(true).multiple(true)))]
+pub struct RetainDecide {
+    /// Who decided: the board or authority.
+    #[arg(long, value_name = "NAME")]
+    pub authority: String,
+    /// The decision's number.
+    #[arg(long, value_name = "TEXT")]
+    pub number: String,
+    /// When it was decided.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub date: String,
+    /// Accesses that are older than so many years may go.
+    #[arg(long, value_name = "N")]
+    pub after_years: Option<u32>,
+    /// Accesses before this day may go.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub before: Option<String>,
+    /// Only accesses to records of this controller.
+    #[arg(long, value_name = "ID")]
+    pub controller: Option<String>,
+    /// Only accesses of this source; `insyn` is Insyn's own looks.
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Only accesses of sources that this law asks for.
+    #[arg(long, value_name = "AREA")]
+    pub legal_area: Option<String>,
+    /// Only accesses to data of this category.
+    #[arg(long, value_name = "TEXT")]
+    pub data_category: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::retention::{Fault, RetentionSection};
+
 /// The whole of `insyn.toml`.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -26,6 +28,7 @@ pub struct Config {
     pub syslog: SyslogConfig,
     pub rules: RulesSection,
     pub commands: CommandsSection,
+    pub retention: RetentionSection,
     pub sources: Vec<SourceConfig>,
     /// The folder of the file: what relative paths are relative to.
     pub base: PathBuf,
@@ -171,6 +174,10 @@ impl Config {
         {
             return Err(document.key(section.span(), &format!("rules.intrusive.{key}"), what));
         }
+        let retention: RetentionSection = document.or_default(&table, "retention", "")?;
+        if let (Some(fault), Some(section)) = (retention.fault(&sources), table.get("retention")) {
+            return Err(document.retention(section, fault));
+        }
         Ok(Config {
             organisation: document.required(&table, "organisation")?,
             lake: document.or_default(&table, "lake", "url = \"./lake\"")?,
@@ -180,6 +187,7 @@ impl Config {
             api,
             rules,
             commands: document.or_default(&table, "commands", "")?,
+            retention,
             syslog: syslog.below(&base),
             sources: sources.into_iter().map(|source| source.receiving_in(&received)).collect(),
             base,
@@ -207,8 +215,19 @@ impl Config {
     }
 }
 
-const SECTIONS: &[&str] =
-    &["organisation", "lake", "state", "context", "spool", "api", "syslog", "rules", "commands", "source"];
+const SECTIONS: &[&str] = &[
+    "organisation",
+    "lake",
+    "state",
+    "context",
+    "spool",
+    "api",
+    "syslog",
+    "rules",
+    "commands",
+    "retention",
+    "source",
+];
 
 struct Document<'a> {
     file: &'a Path,
@@ -280,6 +299,16 @@ impl Document<'_> {
             }
         }
         Ok(sources)
+    }
+
+    /// A fault of `[retention]`, with the line that it stands in.
+    fn retention(&self, section: &Spanned<DeValue<'_>>, (rule, key, what): Fault) -> ConfigError {
+        let rules = section.get_ref().as_table().and_then(|table| table.get("rule"));
+        let rules = rules.and_then(|rules| rules.get_ref().as_array());
+        match rule.and_then(|n| rules?.get(n)) {
+            Some(rule) => self.key(self.span_of(rule, key), &format!("retention.rule.{key}"), what),
+            None => self.key(self.span_of(section, key), &format!("retention.{key}"), what),
+        }
     }
 
     fn known_keys(
@@ -420,6 +449,14 @@ mod tests {
             (
                 &format!("{head}[[source]]\nname = \"a\"\nformat = \"jsn\"\npath = []\n"),
                 "/insyn.toml:6: key `source.format`",
+            ),
+            (
+                &format!("{head}[retention]\nlongest_years = 2\n"),
+                "/insyn.toml:5: key `retention.longest_years`: found 2, expected at least shortest_years (5)",
+            ),
+            (
+                &format!("{head}[[retention.rule]]\nsource = \"insyn\"\nshortest_years = 3\n"),
+                "/insyn.toml:6: key `retention.rule.shortest_years`: found 3, expected at least 5",
             ),
         ];
         for (text, expected) in cases {

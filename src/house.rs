@@ -17,6 +17,7 @@ use insyn_receive::Receivers;
 use insyn_review::Db;
 use insyn_rules::Pack;
 
+use crate::commands::backup;
 use crate::config::Config;
 
 /// The configuration and the lake; everything else is opened when asked for.
@@ -31,6 +32,14 @@ impl House {
     }
 
     pub async fn of(config: Config) -> anyhow::Result<House> {
+        if backup::is_unfinished(&config) {
+            bail!("a backup was not put back to the end: run `insyn restore` again before anything is shown");
+        }
+        House::put_back(config).await
+    }
+
+    /// The same, for the restore itself.
+    pub async fn put_back(config: Config) -> anyhow::Result<House> {
         let lake = Lake::open(&config.lake, &config.base).await.context("the lake cannot be opened")?;
         Ok(House { config, lake })
     }

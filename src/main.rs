@@ -7,6 +7,9 @@ mod commands;
 mod config;
 mod house;
 mod print;
+mod record;
+mod removal;
+mod retention;
 
 use std::process::ExitCode;
 
@@ -44,6 +47,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Findings(findings) => commands::findings::run(&config, findings).await,
         Command::Context(context) => commands::context::run(&config, context).await,
         Command::Compact => commands::compact::run(&config).await,
+        Command::Retain(retain) => commands::retain::run(&config, retain).await,
         Command::Backup { dir } => commands::backup::backup(&config, &dir).await,
         Command::Restore { dir } => commands::backup::restore(&config, &dir).await,
         Command::Source(source) => commands::source::run(&config, source).await,

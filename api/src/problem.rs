@@ -138,6 +138,8 @@ fn refusal(refused: &Refusal) -> Problem {
         Refusal::UnknownFinding
         | Refusal::UnknownRun
         | Refusal::UnknownUser
+        | Refusal::UnknownDecision
+        | Refusal::UnknownHold
         | Refusal::UnknownSuppression => StatusCode::NOT_FOUND,
         Refusal::AlreadyDecided
         | Refusal::NotDecided
@@ -150,6 +152,8 @@ fn refusal(refused: &Refusal) -> Problem {
         | Refusal::CommentTooLong { .. }
         | Refusal::UnknownOutcome
         | Refusal::BadMonths { .. }
+        | Refusal::BadDecision { .. }
+        | Refusal::BadHold
         | Refusal::ConfirmedNeedsCase => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::BadCursor | Refusal::BadFilter { .. } => StatusCode::BAD_REQUEST,
     };

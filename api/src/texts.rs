@@ -171,6 +171,7 @@ texts! {
     amended_why: "Varför", "Why";
     amended_again: "Läst på nytt: {removed} rader ersatta av {added}, {mended} poster ur karantän, {quarantined} till karantän", "Read again: {removed} rows replaced by {added}, {mended} records out of quarantine, {quarantined} into it";
     amended_explain: "{explained} förklarade", "{explained} explained";
+    amended_retained: "Gallrat: {removed} rader och {items} poster i karantän och luckor, vars tid var över", "Removed: {removed} rows, and {items} items of quarantine and gaps, whose time was over";
     amended_returned: "{mended} luckor fyllda: det som saknades kom", "{mended} gaps filled: what was missing came";
     coverage_title: "Finns det som lagen frågar efter?", "Is what the law asks for there?";
     coverage_lead: "Andel av åtkomsterna de senaste {days} dagarna med ett användbart värde från loggposten själv, för varje uppgift som {act} frågar efter.", "The share of accesses in the last {days} days with a usable value from the log record itself, for each field that {act} asks for.";

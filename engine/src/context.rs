@@ -5,6 +5,7 @@
 //! Earlier loads stay, so that one can see what was known when a run judged.
 
 mod cells;
+mod forget;
 mod load;
 mod manifest;
 mod read;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use crate::lake::Lake;
 
+pub use forget::{aged, forget};
 pub use load::{Missing, load, missing};
 pub use manifest::{Manifest, ManifestTable, UnitPeriod};
 pub use tables::{ContextColumn, ContextTable, Kind, TABLES, table};

@@ -24,6 +24,21 @@ pub const USERS: [&str; 3] = ["before-users-put", "after-users-put", "after-user
 pub const AMEND: [&str; 4] =
     ["amended-events-put", "amended-sides-committed", "before-amended-commit", "after-amended-commit"];
 
+/// The steps of a removal of rows and items, in order.
+pub const RETAIN: [&str; 5] = [
+    "before-retained-put",
+    "after-retained-put",
+    "after-retained-commit",
+    "retained-items-put",
+    "retained-items-committed",
+];
+
+/// The steps after it that take away what replaced files and the log still hold, in order.
+pub const PURGE: [&str; 4] = ["purge-begun", "purged-files", "purged-checkpoint", "purged-log"];
+
+/// The steps of putting a backup back, in order.
+pub const RESTORE: [&str; 2] = ["restored-files", "restored-removals"];
+
 /// The steps of every put into the lake's folder: data files and log entries alike.
 pub const STORE: [&str; 4] = ["store-written", "store-fsynced", "store-named", "store-folder-fsynced"];
 
@@ -39,7 +54,8 @@ pub fn crash_at(point: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static TIMES: AtomicU64 = AtomicU64::new(0);
 
-    let known = [&COMMIT[..], &MERGE, &USERS, &AMEND, &STORE, &BUCKET, &INBOX].concat();
+    let known =
+        [&COMMIT[..], &MERGE, &USERS, &AMEND, &RETAIN, &PURGE, &RESTORE, &STORE, &BUCKET, &INBOX].concat();
     debug_assert!(known.contains(&point), "{point}");
     let Ok(asked) = std::env::var("INSYN_CRASH_AT") else { return };
     let (name, nth) = asked.split_once(':').unwrap_or((&asked, "1"));

@@ -24,6 +24,7 @@ pub mod kept;
 pub mod lake;
 pub mod output;
 pub mod provider;
+pub mod retain;
 pub mod session;
 mod store;
 pub mod trace;

@@ -32,7 +32,7 @@ use crate::failpoint::crash_at;
 pub(crate) const STORE: &str = "lake folder";
 
 /// Temporary files younger than this may belong to a living writer and are left alone by [`sweep`].
-const SWEEP_AFTER: Duration = Duration::from_secs(3600);
+pub(crate) const SWEEP_AFTER: Duration = Duration::from_secs(3600);
 
 /// A durable object store on a local folder.
 #[derive(Debug, Clone)]
@@ -288,16 +288,16 @@ pub(crate) fn make_folders(folder: &FsPath) -> Result<()> {
     disk::make_folders(folder).map_err(|e| failed(folder, e))
 }
 
-/// Removes the temporary files below `folder` that a crash left. Files younger than an hour are kept: another
-/// process may be writing them.
-pub(crate) fn sweep(folder: &FsPath) -> u64 {
+/// Removes the temporary files below `folder` that a crash left: those that are older than `age`, since another process
+/// may be writing one.
+pub(crate) fn sweep(folder: &FsPath, age: Duration) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let mut removed = 0;
     for entry in entries.flatten() {
         let Ok(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
-            removed += sweep(&entry.path());
-        } else if is_temporary(&entry.file_name().to_string_lossy()) && is_old(&entry) {
+            removed += sweep(&entry.path(), age);
+        } else if is_temporary(&entry.file_name().to_string_lossy()) && is_older(&entry, age) {
             removed += u64::from(fs::remove_file(entry.path()).is_ok());
         }
     }
@@ -309,9 +309,9 @@ fn is_temporary(name: &str) -> bool {
         .is_some_and(|(_, digits)| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn is_old(entry: &fs::DirEntry) -> bool {
+fn is_older(entry: &fs::DirEntry, age: Duration) -> bool {
     let modified = entry.metadata().and_then(|m| m.modified());
-    modified.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > SWEEP_AFTER))
+    modified.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|since| since > age))
 }
 
 fn sync_folder(folder: &FsPath) -> Result<()> {
@@ -438,7 +438,7 @@ mod tests {
                 file.set_modified(long_ago).unwrap();
             }
         }
-        assert_eq!(sweep(folder.path()), 1);
+        assert_eq!(sweep(folder.path(), SWEEP_AFTER), 1);
         assert!(!below.join("1.json#42").exists());
         assert_eq!(fs::read_dir(&below).unwrap().count(), 3);
     }

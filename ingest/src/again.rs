@@ -6,7 +6,7 @@
 
 use chrono::Utc;
 use insyn_engine::kept::{Kept, Piece, Pieces};
-use insyn_engine::lake::{Amendment, Changes, Quarantined, Settled, Window};
+use insyn_engine::lake::{Amendment, Changes, Quarantined, RETAINED, Settled, Window};
 use insyn_engine::session::{Scope, Session};
 use insyn_event::AccessEvent;
 use serde::Serialize;
@@ -80,6 +80,9 @@ impl Ingest {
         let session = Session::over(self.lake(), snapshot, zone, Scope::All).await?;
         let mut pieces = Pieces::of(&session, &again.source, again.window).await?;
         let mut work = Work::new(&setting, &state, again.window, amendment);
+        // What was removed lay between records that are kept: nothing is made up of that.
+        let mut amendments = session.snapshot().amendments();
+        work.in_part |= amendments.any(|(name, one)| name == again.source && one.kind == RETAINED);
         while let Some(piece) = pieces.next().await? {
             work.take(piece).await?;
         }
@@ -113,6 +116,8 @@ struct Work<'a> {
     setting: &'a Setting,
     state: &'a SourceState,
     window: Window,
+    /// Not all of its records are laid out.
+    in_part: bool,
     amendment: Option<Amendment>,
     file: Option<File<'a>>,
     events: Vec<AccessEvent>,
@@ -137,6 +142,7 @@ impl<'a> Work<'a> {
             setting,
             state,
             window,
+            in_part: window != Window::default(),
             amendment,
             file: None,
             events: Vec::new(),
@@ -151,7 +157,7 @@ impl<'a> Work<'a> {
     async fn take(&mut self, piece: Piece) -> Result<(), IngestError> {
         if self.file.as_ref().is_none_or(|file| file.id != piece.file_id) {
             self.end_file();
-            self.file = Some(File::open(self.setting, self.state, &piece, self.window != Window::default())?);
+            self.file = Some(File::open(self.setting, self.state, &piece, self.in_part)?);
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         let bytes = file.bytes_of(&self.setting.source.name, &piece)?;

@@ -81,6 +81,8 @@ impl Db {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is removed is overwritten.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY);
         let writer = connect_pool(connect.clone(), 1, &path).await?;
         migrate(&writer, &path).await?;
@@ -135,6 +137,10 @@ impl Db {
 
     pub(crate) fn readers(&self) -> &SqlitePool {
         &self.inner.readers
+    }
+
+    pub(crate) fn writer(&self) -> &SqlitePool {
+        &self.inner.writer
     }
 
     /// A transaction that holds the write lock from its start, so that what it reads cannot change before it writes.

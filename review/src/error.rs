@@ -62,6 +62,14 @@ pub enum Refusal {
     UnknownUser,
     #[error("the person to assign to cannot judge this finding: {0}")]
     CannotAssign(String),
+    #[error("the decision's {what}: {problem}")]
+    BadDecision { what: &'static str, problem: String },
+    #[error("there is no such decision in force")]
+    UnknownDecision,
+    #[error("a hold names at least one subject, user or case, and none that is empty")]
+    BadHold,
+    #[error("there is no such hold in force")]
+    UnknownHold,
     #[error("the cursor was not made by this list")]
     BadCursor,
     #[error("{what}: {problem}")]
@@ -94,6 +102,10 @@ impl Refusal {
             Refusal::UnknownRun => "unknown_run",
             Refusal::UnknownUser => "unknown_user",
             Refusal::CannotAssign(_) => "cannot_assign",
+            Refusal::BadDecision { .. } => "bad_decision",
+            Refusal::UnknownDecision => "unknown_decision",
+            Refusal::BadHold => "bad_hold",
+            Refusal::UnknownHold => "unknown_hold",
             Refusal::BadCursor => "bad_cursor",
             Refusal::BadFilter { .. } => "bad_filter",
         }

@@ -5,10 +5,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use chrono::{SecondsFormat, Utc};
+use insyn_engine::disk;
+use insyn_engine::failpoint::crash_at;
 use insyn_engine::lake::Vacant;
+use insyn_engine::retain::Plan;
 use insyn_ingest::spool::Aside;
 use insyn_review::Db;
 use serde::{Deserialize, Serialize};
@@ -16,12 +20,16 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::house::House;
+use crate::record::{self, Record};
+use crate::{removal, retention};
 
 /// Written last: without it a folder is no backup.
 const MANIFEST: &str = "manifest.json";
 const LAKE: &str = "lake";
 const STATE: &str = "state.db";
 const SPOOL: &str = "spool";
+/// What the workflow database's name ends with, where its file lies that says that a backup is being put back.
+const UNFINISHED: &str = ".restoring";
 
 /// What a backup holds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,45 +87,151 @@ pub async fn restore(config: &Path, from: &Path) -> anyhow::Result<ExitCode> {
     let manifest: Manifest = serde_json::from_slice(&text)
         .with_context(|| format!("{} cannot be understood", from.join(MANIFEST).display()))?;
     verify(from, &manifest)?;
-    let lake = Vacant::at(&config.lake, &config.base)?;
-    let state = Db::file_of(&config.state.url, &config.base)?;
-    let spool = config.path(&config.spool.dir);
-    let not_empty = |what: &dyn std::fmt::Display| {
-        anyhow::anyhow!("{what} is not empty; move what lies there away first")
-    };
-    if !lake.is_empty().await? {
-        return Err(not_empty(&lake));
-    }
-    if !is_empty(&spool)? {
-        return Err(not_empty(&spool.display()));
-    }
-    if state.exists() {
-        bail!("{} exists; move it away first", state.display());
-    }
+    // Before anything is written: without it nobody knows what must not come back.
+    let record = Record::read(&record::file(&config))?;
+    let places = Places::of(&config)?;
+    places.clear().await?;
     for part in &manifest.files {
         let within = Path::new(&part.path);
         let bytes = || fs::read(from.join(within)).with_context(|| format!("{} cannot be read", part.path));
         let target = match within.components().next().map(|first| first.as_os_str().to_os_string()) {
             Some(first) if first == LAKE => {
                 let path = within.strip_prefix(LAKE)?.to_str().context("a file's name is no text")?;
-                lake.put(path, bytes()?)
+                places
+                    .lake
+                    .put(path, bytes()?)
                     .await
-                    .with_context(|| format!("{path} cannot be put into {lake}"))?;
+                    .with_context(|| format!("{path} cannot be put into {}", places.lake))?;
                 continue;
             }
-            Some(first) if first == SPOOL => spool.join(within.strip_prefix(SPOOL)?),
-            Some(first) if first == STATE => state.clone(),
+            Some(first) if first == SPOOL => places.spool.join(within.strip_prefix(SPOOL)?),
+            Some(first) if first == STATE => places.state.clone(),
             _ => continue,
         };
         write_durably(&target, &bytes()?)
             .with_context(|| format!("{} cannot be written", target.display()))?;
     }
+    crash_at("restored-files");
+    let rows =
+        remove_again(config, record).await.context("what was removed since cannot be removed again")?;
+    crash_at("restored-removals");
+    let mark = places.mark();
+    fs::remove_file(&mark)
+        .and_then(|()| disk::sync_folder(mark.parent().unwrap_or(Path::new("."))))
+        .context("the mark stays")?;
     eprintln!(
-        "{} files as of {} are back; what the logs hold since then is read when ingest starts",
+        "{} files as of {} are back{}; what the logs hold since then is read when ingest starts",
         manifest.files.len(),
-        manifest.made_at
+        manifest.made_at,
+        if rows == 0 { String::new() } else { format!(", without {rows} rows that were removed") }
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes what was removed after the backup was made: as the record says, or, where there is none, as the decisions do
+/// that the backup has. How many rows.
+async fn remove_again(config: Config, record: Option<Record>) -> anyhow::Result<u64> {
+    let house = House::put_back(config).await?;
+    let db = house.db().await?;
+    if let Some(record) = &record {
+        db.take_over_retention(&record.decisions, &record.holds).await?;
+    }
+    let session = house.session(true).await?;
+    let now = Utc::now().timestamp_micros();
+    let (decisions, holds) = (db.retention_decisions().await?, db.holds().await?);
+    let today = retention::plan(&house.config, &decisions, &holds, &session, now)?;
+    drop(session);
+    let plans = match record {
+        // The last one covers most: the others find little.
+        Some(record) => record.removals.into_iter().rev().map(|removal| removal.plan).collect(),
+        None if today.grounds.is_empty() => Vec::new(),
+        None => {
+            eprintln!(
+                "note: there is no {}: what was removed since the backup is taken from its decisions",
+                record::file(&house.config).display()
+            );
+            vec![today.clone()]
+        }
+    };
+    let mut rows = 0;
+    for plan in &plans {
+        let plan = Plan { holds: today.holds.clone(), ..plan.clone() };
+        let due = removal::look(&house, &db, &plan).await?;
+        rows += removal::remove(&house, &db, &plan, &due).await?.rows();
+    }
+    if !plans.is_empty() && !removal::purge(&house, &db, Duration::ZERO).await? {
+        bail!("another process has opened the lake; end it, and run `insyn restore` again");
+    }
+    Record::renewed(&house.config, &db).await?;
+    db.close().await;
+    Ok(rows)
+}
+
+/// Where a backup goes.
+struct Places {
+    lake: Vacant,
+    state: PathBuf,
+    spool: PathBuf,
+}
+
+impl Places {
+    fn of(config: &Config) -> anyhow::Result<Places> {
+        Ok(Places {
+            lake: Vacant::at(&config.lake, &config.base)?,
+            state: Db::file_of(&config.state.url, &config.base)?,
+            spool: config.path(&config.spool.dir),
+        })
+    }
+
+    /// While it is there nothing may be shown.
+    fn mark(&self) -> PathBuf {
+        beside(&self.state, UNFINISHED)
+    }
+
+    /// Makes room, where nothing is but what an unfinished restore left.
+    async fn clear(&self) -> anyhow::Result<()> {
+        if self.mark().exists() {
+            let cannot = || "what an unfinished restore left cannot be cleared away";
+            for end in ["", "-wal", "-shm"] {
+                absent(fs::remove_file(beside(&self.state, end))).with_context(cannot)?;
+            }
+            absent(fs::remove_dir_all(&self.spool)).with_context(cannot)?;
+            self.lake.clear().await.with_context(cannot)?;
+        }
+        let not_empty = |what: &dyn std::fmt::Display| {
+            anyhow::anyhow!("{what} is not empty; move what lies there away first")
+        };
+        if !self.lake.is_empty().await? {
+            return Err(not_empty(&self.lake));
+        }
+        if !is_empty(&self.spool)? {
+            return Err(not_empty(&self.spool.display()));
+        }
+        if self.state.exists() {
+            bail!("{} exists; move it away first", self.state.display());
+        }
+        write_durably(&self.mark(), b"").context("the restore cannot be marked as begun")
+    }
+}
+
+/// The file whose name is that of the other with this at its end.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(end);
+    path.into()
+}
+
+fn absent(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether a restore was begun here and not finished: what was removed since the backup may be there.
+pub fn is_unfinished(config: &Config) -> bool {
+    // A url that is no file is told of by whoever opens it.
+    Db::file_of(&config.state.url, &config.base).is_ok_and(|state| beside(&state, UNFINISHED).exists())
 }
 
 /// Every file is there and is what it was, before anything is written.

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use chrono::Utc;
 use insyn_engine::context;
 use insyn_ingest::health::Recent;
 use insyn_ingest::status::{SourceStatus, status};
 
 use crate::config::Config;
 use crate::house::House;
-use crate::print;
+use crate::record::{self, Record};
+use crate::{print, retention};
 
 struct Check {
     what: String,
@@ -70,6 +72,34 @@ async fn examine(house: &House, checks: &mut Vec<Check>) {
         }
     };
     checks.push(Check { what: "context folder".into(), fault: None, note });
+    let what = "retention".to_owned();
+    checks.push(match retention(house).await {
+        Ok(note) => Check { what, fault: None, note },
+        Err(error) => Check { what, fault: Some(print::sentence(&error)), note: None },
+    });
+}
+
+/// What is past its time.
+async fn retention(house: &House) -> anyhow::Result<Option<String>> {
+    let db = house.db().await?;
+    let (decisions, holds) = (db.retention_decisions().await?, db.holds().await?);
+    let session = house.session(true).await?;
+    let plan = retention::plan(&house.config, &decisions, &holds, &session, Utc::now().timestamp_micros())?;
+    let survey = house.lake.survey(&plan).await?;
+    let mut told = Vec::new();
+    if survey.overdue() > 0 {
+        told.push(format!(
+            "{} rows are past their longest time, and nobody has decided on them (insyn retain decide)",
+            survey.overdue()
+        ));
+    }
+    if survey.rows() > 0 {
+        told.push(format!("{} rows may go (insyn retain)", survey.rows()));
+    }
+    if !Record::read(&record::file(&house.config))?.is_none_or(|record| record.is_finished()) {
+        told.push("files still hold what was removed (insyn retain)".to_owned());
+    }
+    Ok((!told.is_empty()).then(|| told.join("; ")))
 }
 
 /// How far the rows in order of users reach. Without them answers are the same.

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod findings;
 pub mod ingest;
 pub mod init;
+pub mod retain;
 pub mod rules;
 pub mod serve;
 pub mod source;

@@ -15,3 +15,4 @@ mod faulty;
 mod house;
 mod ingest;
 mod receive;
+mod retain;

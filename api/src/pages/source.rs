@@ -7,7 +7,7 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use insyn_engine::{
     exports::{StatedDay, stated_days},
-    lake::Amended,
+    lake::{Amended, RETAINED},
     session::Session,
 };
 use insyn_ingest::health::Recent;
@@ -346,12 +346,14 @@ fn amendments(app: &App, session: &Session, lang: Lang, source: &str) -> Vec<Ame
             ("mended", one.mended),
             ("quarantined", one.quarantined),
             ("explained", one.explained),
+            ("items", one.items),
         ];
         let counts = counts.map(|(name, count)| (name, lang.number(count)));
         let counts: Vec<(&str, &str)> = counts.iter().map(|(name, count)| (*name, count.as_str())).collect();
         let text = match one.kind.as_str() {
             "again" => t.amended_again,
             "explain" => t.amended_explain,
+            RETAINED => t.amended_retained,
             _ => t.amended_returned,
         };
         AmendmentRow {

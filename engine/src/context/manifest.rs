@@ -61,17 +61,25 @@ pub struct UnitPeriod {
 /// The newest load that has a manifest. A load without one was broken off, or is under way.
 pub(crate) async fn current(store: &dyn ObjectStore) -> Result<Option<Manifest>, ContextError> {
     for id in ids(store).await?.into_iter().rev() {
-        match store.get(&manifest_path(&id)).await {
-            Ok(found) => {
-                let manifest = serde_json::from_slice(&found.bytes().await?);
-                let manifest = manifest.map_err(|e| ContextError::Manifest { load: id, what: e.to_string() });
-                return manifest.map(Some);
-            }
-            Err(object_store::Error::NotFound { .. }) => {}
-            Err(e) => return Err(e.into()),
+        if let Some(manifest) = of_load(store, &id).await? {
+            return Ok(Some(manifest));
         }
     }
     Ok(None)
+}
+
+/// What a load says of itself; none where it was broken off, or is under way.
+pub(super) async fn of_load(store: &dyn ObjectStore, id: &str) -> Result<Option<Manifest>, ContextError> {
+    match store.get(&manifest_path(id)).await {
+        Ok(found) => {
+            let manifest = serde_json::from_slice(&found.bytes().await?);
+            manifest
+                .map(Some)
+                .map_err(|e| ContextError::Manifest { load: id.to_owned(), what: e.to_string() })
+        }
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Every load's id, the oldest first, broken ones included.

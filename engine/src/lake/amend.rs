@@ -342,7 +342,7 @@ async fn numbered(log: &TableLog, source: &str) -> Result<i64, LakeError> {
 }
 
 /// Takes files out of a side table that amendments replaced, or began to write and never finished.
-async fn clean(log: &TableLog, source: &str, events: &TableState) -> Result<(), LakeError> {
+pub(super) async fn clean(log: &TableLog, source: &str, events: &TableState) -> Result<(), LakeError> {
     let replaced = events.again.get(source).map(|again| again.dropped.clone()).unwrap_or_default();
     let of_amendments =
         |file: &LakeFile| super::source::amendment_of(&file.path).is_some() || replaced.contains(&file.path);

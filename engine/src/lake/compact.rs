@@ -24,7 +24,9 @@ use deltalake::kernel::{Action, Add};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use tokio::sync::mpsc;
 
 use super::actions::{addition, removal, within};
@@ -295,6 +297,16 @@ fn sequences(inputs: &[Arc<LakeFile>]) -> Vec<Vec<Arc<LakeFile>>> {
 /// # Errors
 /// When it is no file of that table.
 pub(super) fn read(table: Table, bytes: Bytes, only: Option<&[&str]>) -> Result<Vec<RecordBatch>, LakeError> {
+    let batches = reader(table, bytes, only)?;
+    batches.collect::<Result<_, _>>().map_err(|e| LakeError::encode(table, e))
+}
+
+/// The same, batch by batch.
+pub(super) fn reader(
+    table: Table,
+    bytes: Bytes,
+    only: Option<&[&str]>,
+) -> Result<ParquetRecordBatchReader, LakeError> {
     let fault = |e: parquet::errors::ParquetError| LakeError::encode(table, e);
     let options = ArrowReaderOptions::new().with_schema(table.file_schema());
     let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(fault)?;
@@ -302,8 +314,7 @@ pub(super) fn read(table: Table, bytes: Bytes, only: Option<&[&str]>) -> Result<
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         builder = builder.with_projection(mask);
     }
-    let reader = builder.build().map_err(fault)?;
-    reader.collect::<Result<_, _>>().map_err(|e| LakeError::encode(table, e))
+    builder.build().map_err(fault)
 }
 
 /// How many rows, and a sum over which they are: `segment` and `seq` name a row in the whole lake.

@@ -5,20 +5,22 @@
 //! the version after the state that it was decided on, and only if that version does not exist: checking and
 //! committing happen on the same snapshot, and whoever loses looks again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use deltalake::kernel::{Action, Add, DomainMetadata, Remove};
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{Error as StoreFault, ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{Error as StoreFault, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::actions::within;
 use super::create;
 use super::error::LakeError;
 use super::place::{Place, TablePlace};
@@ -26,6 +28,7 @@ use super::source::{AgainState, ORDINALS, Ordinals, SourceState, again_domain, a
 use super::stats::FileStats;
 use super::types::{LakeFile, Table};
 use super::users::{REACH, Reached};
+use crate::failpoint::crash_at;
 
 /// After so many lost races a commit is given up. Within one process commits queue, so these are other processes.
 const ATTEMPTS: usize = 100;
@@ -210,19 +213,88 @@ impl TableLog {
         }
     }
 
+    /// Removes a data file that must not stay; one that is gone already is removed.
+    pub(super) async fn remove_file(&self, path: &str) -> Result<(), LakeError> {
+        match self.store.delete(&Path::from(path)).await {
+            Ok(()) | Err(StoreFault::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Files that entries of the log take out, relative to the table, and that are not live.
+    pub(super) async fn removed(&self) -> Result<HashSet<String>, LakeError> {
+        let state = self.current().await?;
+        let mut removed = HashSet::new();
+        for (name, version, _) in self.listed().await? {
+            if !name.ends_with(".json") {
+                continue;
+            }
+            // It may have been cleaned away meanwhile.
+            let lines = self.read_entry(version).await?.unwrap_or_default();
+            removed.extend(lines.into_iter().filter_map(|line| Some(line.remove?.path)));
+        }
+        for file in state.files.iter() {
+            removed.remove(within(self.table, &file.path));
+        }
+        Ok(removed)
+    }
+
+    /// Entries and checkpoints of the log: name, version, and when each was written.
+    async fn listed(&self) -> Result<Vec<(String, u64, DateTime<Utc>)>, LakeError> {
+        let listed: Vec<_> = self.store.list(Some(&Path::from("_delta_log"))).try_collect().await?;
+        let of_version = |found: &ObjectMeta| {
+            let name = found.location.filename()?;
+            let version = name.split_once('.')?.0;
+            let version = (version.len() == 20).then(|| version.parse().ok()).flatten()?;
+            Some((name.to_owned(), version, found.last_modified))
+        };
+        Ok(listed.iter().filter_map(of_version).collect())
+    }
+
+    /// Sees to a checkpoint of the newest version; entries and checkpoints of older ones go, when they were written
+    /// longer than `grace` ago. Gives how many.
+    pub(super) async fn renew(&self, grace: Duration) -> Result<u64, LakeError> {
+        // Held to the end: nobody here commits upon a version that is cleaned away.
+        let mut held = self.state.lock().await;
+        let newest = self.refresh(&mut held).await?.version;
+        let listed = self.listed().await?;
+        let is_there =
+            |at: u64| listed.iter().any(|(name, version, _)| *version == at && name.contains(".checkpoint"));
+        let version = if newest == 0 || is_there(newest) { newest } else { self.write_checkpoint().await? };
+        if let Some(state) = held.as_mut() {
+            Arc::make_mut(state).checkpoint = version;
+        }
+        crash_at("purged-checkpoint");
+        let mut removed = 0;
+        let before = Utc::now() - grace;
+        for (name, _, _) in listed.iter().filter(|(_, of, written)| *of < version && *written <= before) {
+            match self.store.delete(&Path::from(format!("_delta_log/{name}"))).await {
+                Ok(()) => removed += 1,
+                Err(StoreFault::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(removed)
+    }
+
     /// Writes a checkpoint of the newest version, then removes log entries that are past their time.
     pub(super) async fn checkpoint(&self) -> Result<u64, LakeError> {
+        let version = self.write_checkpoint().await?;
+        if let Some(state) = self.state.lock().await.as_mut() {
+            let mut next = TableState::clone(state);
+            next.checkpoint = next.checkpoint.max(version);
+            *state = Arc::new(next);
+        }
+        Ok(version)
+    }
+
+    async fn write_checkpoint(&self) -> Result<u64, LakeError> {
         let fault = |e| LakeError::delta(self.table, e);
         let mut table = deltalake::DeltaTable::new(Arc::clone(&self.log_store));
         table.load().await.map_err(fault)?;
         let version = table.version().unwrap_or_default();
         deltalake::checkpoints::create_checkpoint(&table, None).await.map_err(fault)?;
         deltalake::checkpoints::cleanup_metadata(&table, None).await.map_err(fault)?;
-        if let Some(state) = self.state.lock().await.as_mut() {
-            let mut next = TableState::clone(state);
-            next.checkpoint = next.checkpoint.max(version);
-            *state = Arc::new(next);
-        }
         Ok(version)
     }
 
@@ -393,7 +465,7 @@ impl TableState {
     fn apply(&mut self, table: Table, lines: Vec<Line>) -> Result<(), LakeError> {
         self.version += 1;
         let mut added = Vec::new();
-        let mut removed = std::collections::HashSet::new();
+        let mut removed = HashSet::new();
         for line in lines {
             if let Some(protocol) = line.protocol {
                 create::check_protocol_text(table, self.version, &protocol)?;

@@ -18,6 +18,9 @@ mod location;
 mod lock;
 mod log;
 mod place;
+mod purge;
+mod retain;
+mod retain_items;
 mod runs;
 mod segment;
 mod side;
@@ -50,6 +53,8 @@ pub use compact::Merged;
 pub use error::LakeError;
 pub use lock::LakeLock;
 pub use place::Vacant;
+pub use purge::Purged;
+pub use retain::{RETAINED, Share, Survey};
 pub use snapshot::Snapshot;
 pub use types::{
     Amended, Bounds, Committed, ExportDay, Gap, Lacking, LakeFile, Progress, Quarantined, Settled,
@@ -76,6 +81,8 @@ struct Inner {
     /// As often as snapshots are pinned here, and once more.
     pins: Arc<()>,
     checkpointing: AtomicBool,
+    /// Read by whoever puts files that a commit of theirs will name: a listing of files that none names excludes them.
+    putting: tokio::sync::RwLock<()>,
     upkeep: Upkeep,
     /// What is known of the commits that `user_accesses` has not followed yet.
     since: Known,
@@ -115,6 +122,7 @@ impl Lake {
             snapshot: Mutex::new(None),
             pins: Arc::default(),
             checkpointing: AtomicBool::new(false),
+            putting: tokio::sync::RwLock::default(),
             upkeep: Upkeep::default(),
             since: Known::default(),
         };
@@ -166,7 +174,10 @@ impl Lake {
     /// [`Lake::progress`] whether it counts.
     pub async fn commit(&self, batch: SourceCommit) -> Result<Committed, LakeError> {
         let inner = &self.inner;
-        let committed = commit::commit(&inner.tables, &inner.writer(), batch).await?;
+        let committed = {
+            let _putting = inner.putting.read().await;
+            commit::commit(&inner.tables, &inner.writer(), batch).await?
+        };
         self.checkpoint_when_due().await?;
         self.merge_when_due().await?;
         Ok(committed)

@@ -185,6 +185,28 @@ impl Vacant {
         }
     }
 
+    /// Removes what lies there: what was put there and not to its end.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub async fn clear(&self) -> Result<(), LakeError> {
+        match &self.into {
+            Into::Folder(folder) => match std::fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(LakeError::io(folder, &error))
+                }
+                _ => Ok(()),
+            },
+            Into::Bucket(store) => {
+                let found: Vec<_> = store.list(None).try_collect().await?;
+                for object in found.iter().filter(|found| !found.location.as_ref().starts_with(".insyn-")) {
+                    store.delete(&object.location).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Puts a file; `path` is relative to the lake. It is durable when this returns.
     ///
     /// # Errors
@@ -247,7 +269,7 @@ fn prepare(folder: &FsPath) -> Result<(PathBuf, Presence), LakeError> {
     }
     let folder = folder.canonicalize().map_err(|e| LakeError::io(folder, &e))?;
     let presence = Presence::enter(&folder)?;
-    let swept = store::sweep(&folder);
+    let swept = store::sweep(&folder, store::SWEEP_AFTER);
     if swept > 0 {
         tracing::info!(files = swept, "removed temporary files that a crash had left");
     }

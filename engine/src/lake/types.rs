@@ -348,10 +348,11 @@ impl Settled {
     }
 }
 
-/// An amendment that counts: who changed what is stored of a source, when, why and how much. No personal data.
+/// An amendment or removal that counts: who changed what is stored of a source, when, why and how much. No personal data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amended {
-    /// `again` (kept records were read anew), `explain` (somebody explained), `returned` (bytes that were missing came).
+    /// `again` (kept records were read anew), `explain` (somebody explained), `returned` (bytes that were missing came),
+    /// `retained` (their time was over).
     pub kind: String,
     /// Who.
     pub by: String,
@@ -373,11 +374,19 @@ pub struct Amended {
     pub mended: u64,
     /// Items that were explained.
     pub explained: u64,
+    /// Items of `quarantine` and `gaps` whose time was over.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub items: u64,
     /// What the source's `encoding` was, if it was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
     /// The number of its last batch of rows.
     pub(super) sequence: i64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// What a commit made.

@@ -16,18 +16,18 @@ use super::users;
 use super::{Inner, Lake};
 
 /// A file that was replaced is removed after this: whoever began to read it before has ended by then.
-const GRACE: Duration = Duration::from_secs(600);
+pub(super) const GRACE: Duration = Duration::from_secs(600);
 /// So many bytes replaced files may take in any case; beyond, as many as live ones.
 pub(super) const ROOM: u64 = 4 << 30;
 /// A data file that no commit names is a crash's after this, µs.
 const LEFT_BEHIND: i64 = 24 * 3600 * 1_000_000;
 /// A merge is waited for so long.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What was replaced while files were listed may not be among them.
 const LISTED_SOON: Duration = Duration::from_secs(60);
 /// Whoever waits for it looks so often whether it is free.
-const LOOKED_FOR: Duration = Duration::from_millis(50);
+pub(super) const LOOKED_FOR: Duration = Duration::from_millis(50);
 
 /// How files of `access_events` lie.
 pub(super) const BOUNDS: runs::Bounds = runs::Bounds {

@@ -35,12 +35,13 @@ pub(super) fn table(snapshot: &Snapshot) -> Result<MemTable, EngineError> {
         time("period_from", true, |one| one.from),
         time("period_to", true, |one| one.to),
     ];
-    let counts: [Count; 5] = [
+    let counts: [Count; 6] = [
         ("removed", |one| one.removed),
         ("added", |one| one.added),
         ("quarantined", |one| one.quarantined),
         ("mended", |one| one.mended),
         ("explained", |one| one.explained),
+        ("items", |one| one.items),
     ];
     for (name, of) in counts {
         let values: UInt64Array = all.iter().map(|(_, one)| Some(of(one))).collect();

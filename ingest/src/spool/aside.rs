@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-const ASIDE: &str = ".aside-";
+pub(super) const ASIDE: &str = ".aside-";
 
 /// Second names of the spool's files, as long as this lives.
 pub struct Aside {

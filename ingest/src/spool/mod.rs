@@ -2,11 +2,13 @@
 //! send. The tailer reads these files like any other.
 
 mod aside;
+mod clear;
 mod inbox;
 mod own;
 mod writer;
 
 pub use aside::Aside;
+pub use clear::{clear, cleared};
 pub use inbox::{Inbox, Received, Stored};
 pub use own::{Look, OwnLog, SOURCE};
 

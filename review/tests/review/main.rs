@@ -6,6 +6,7 @@ mod decisions;
 mod lists;
 mod migrations;
 mod recording;
+mod retention;
 mod sign_in;
 mod suppressions;
 mod world;

@@ -19,14 +19,14 @@ pub(super) const TINY: Sizes = Sizes {
     runs: [60_000, 120_000, 400_000],
 };
 
-async fn open_tiny(folder: &FsPath) -> Lake {
+pub(super) async fn open_tiny(folder: &FsPath) -> Lake {
     let mut lake = open(folder).await;
     Arc::get_mut(&mut lake.inner).unwrap().upkeep.bounds = TINY;
     lake
 }
 
 /// Batches of two sources over two years, each a file or two.
-async fn many_small(lake: &Lake, oracle: &mut Oracle, batches: i64) {
+pub(super) async fn many_small(lake: &Lake, oracle: &mut Oracle, batches: i64) {
     for n in 0..batches {
         let source = ["a", "b"][n as usize % 2];
         let sequence = lake.progress(source).await.unwrap().sequence + 1;
@@ -120,7 +120,7 @@ async fn a_lake_that_is_followed_merges_by_itself() {
 }
 
 /// The subjects of each file of a run, as they lie there, by year and level.
-async fn runs_of(lake: &Lake) -> BTreeMap<(String, usize), Vec<Vec<Option<String>>>> {
+pub(super) async fn runs_of(lake: &Lake) -> BTreeMap<(String, usize), Vec<Vec<Option<String>>>> {
     let snapshot = lake.snapshot().await.unwrap();
     let mut runs: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for file in snapshot.files(Table::AccessEvents).iter().filter(|file| level_of(&file.path) > 0) {

@@ -7,6 +7,7 @@ mod crash;
 mod follow;
 mod layout;
 mod oracle;
+mod retain;
 mod users;
 
 use std::collections::BTreeMap;
@@ -253,6 +254,39 @@ impl Oracle {
             }
         }
         self.quarantine.extend(changes.quarantine.iter().map(|row| (row.clone(), counted)));
+    }
+
+    /// The same removal as the lake is given: records go whole.
+    pub(super) fn retain(&mut self, plan: &crate::retain::Plan) {
+        use crate::retain::{Fate, Row};
+        let goes = |event: &AccessEvent| {
+            let row = Row {
+                source: &event.source,
+                controller: &event.controller_id,
+                category: event.data_category.as_deref(),
+                at: event.occurred_at,
+                subject: event.subject_id.as_deref(),
+                user: event.user_id.as_deref(),
+                person: event.user_person_id.as_deref(),
+                case: event.access_ground.as_deref(),
+            };
+            matches!(plan.fate(&row), Fate::Goes(_))
+        };
+        let record = |event: &AccessEvent| (event.source.clone(), event.file_id.clone(), event.file_offset);
+        let stay: std::collections::BTreeSet<_> =
+            self.events.iter().filter(|event| !goes(event)).map(record).collect();
+        self.events.retain(|event| stay.contains(&record(event)));
+        let gone = |source: &str, at: i64, bytes: &[u8]| {
+            let row = Row { source, at, ..Row::default() };
+            matches!(plan.fate(&row), Fate::Goes(_)) && !plan.holds.name_any(bytes)
+        };
+        self.quarantine.retain(|(row, _)| !gone(&row.source, row.ingested_at, &row.bytes));
+        self.gaps.retain(|(row, _)| !gone(&row.source, row.noticed_at, &[]));
+        let (quarantine, gaps) = (&self.quarantine, &self.gaps);
+        self.settled.retain(|(table, source, place), _| match *table {
+            "gaps" => gaps.iter().any(|(row, _)| row.source == *source && row.from_offset == *place),
+            _ => quarantine.iter().any(|(row, _)| row.source == *source && row.file_offset == *place),
+        });
     }
 
     /// The states of a side table's rows, in their order.

@@ -29,6 +29,14 @@ enum Action {
     OutOfTurn {
         source: usize,
     },
+    /// Rows of some sources before a time go, but those of somebody.
+    Retain {
+        sources: u8,
+        years: i64,
+        held: u8,
+    },
+    /// And their bytes.
+    Purge,
     Reopen,
     Checkpoint,
 }
@@ -42,6 +50,9 @@ fn action() -> impl Strategy<Value = Action> {
         3 => (0..3_usize, 0..100_i64, 0..9_u8, any::<bool>())
             .prop_map(|(source, from, rows, whole)| Action::Amend { source, from, rows, whole }),
         1 => (0..3_usize).prop_map(|source| Action::OutOfTurn { source }),
+        2 => (1..8_u8, 0..4_i64, 0..60_u8)
+            .prop_map(|(sources, years, held)| Action::Retain { sources, years, held }),
+        1 => Just(Action::Purge),
         1 => Just(Action::Reopen),
         1 => Just(Action::Checkpoint),
     ]
@@ -106,6 +117,19 @@ async fn run(actions: &[Action]) {
                 let error = lake.commit(batch(source, sequence, 0..3)).await.unwrap_err();
                 assert!(matches!(error, LakeError::SequenceTaken { .. }), "{error}");
             }
+            Action::Retain { sources, years, held } => {
+                let mut plan = retain::plan(
+                    JULY_2026 - years * YEAR + next / 2 * 1_234_567,
+                    &[&format!("1912{held:08}")],
+                );
+                let of = SOURCES.iter().enumerate().filter(|(n, _)| sources >> n & 1 == 1);
+                plan.grounds[0].of.sources = Some(of.map(|(_, name)| (*name).to_owned()).collect());
+                let told = lake.survey(&plan).await.unwrap();
+                let gone = lake.remove(&plan, "somebody").await.unwrap();
+                assert_eq!((told.rows(), told.bytes), (gone.rows(), gone.bytes));
+                oracle.retain(&plan);
+            }
+            Action::Purge => drop(lake.purge(Duration::ZERO).await.unwrap().expect("nobody else is here")),
             Action::Reopen => lake = open(folder.path()).await,
             Action::Checkpoint => drop(lake.checkpoint().await.unwrap()),
         }

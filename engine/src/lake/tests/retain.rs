@@ -98,20 +98,22 @@ async fn what_goes_is_told_before_and_gone_after_and_nothing_else_is_touched() {
 async fn stored_more(lake: &Lake, oracle: &mut Oracle) {
     for source in ["a", "b"] {
         let sequence = lake.progress(source).await.unwrap().sequence + 1;
-        let mut batch = batch(source, sequence, 900..905);
-        batch.quarantine = vec![quarantined(source, 950)];
+        // Each time at other places.
+        let n = 900 + sequence * 100;
+        let mut batch = batch(source, sequence, n..n + 5);
+        batch.quarantine = vec![quarantined(source, n + 50)];
         oracle.add(&batch);
         lake.commit(batch).await.unwrap();
         let mut amendment = lake.amend(source).await.unwrap();
         let changes = Changes {
             replaces: Some(Window { from: Some(JULY_2026), to: None }),
-            quarantine_states: [(("f1".to_owned(), 95_000), Settled::Mended)].into(),
+            quarantine_states: [(("f1".to_owned(), (n + 50) * 100), Settled::Mended)].into(),
             kind: "again",
             ..Changes::default()
         };
-        amendment.put(vec![event(source, 950)]).await.unwrap();
+        amendment.put(vec![event(source, n + 50)]).await.unwrap();
         amendment.commit(changes.clone()).await.unwrap();
-        oracle.amend(source, &[event(source, 950)], &changes);
+        oracle.amend(source, &[event(source, n + 50)], &changes);
     }
 }
 

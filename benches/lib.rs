@@ -70,15 +70,24 @@ pub fn insyn() -> PathBuf {
     // It is large: looking through it takes a second.
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     let checked = || {
-        let own = std::env::current_exe().unwrap_or_default();
-        let binary = own.ancestors().nth(2).unwrap_or(Path::new(".")).join("insyn");
-        assert!(binary.exists(), "build it first: cargo build --release");
+        let binary = beside();
         let bytes = std::fs::read(&binary).unwrap_or_default();
         let failpoint = b"INSYN_CRASH_AT";
         assert!(!bytes.windows(failpoint.len()).any(|part| part == failpoint), "failpoints are compiled in");
         binary
     };
     BINARY.get_or_init(checked).clone()
+}
+
+/// The binary beside the bench's own, of whatever build: for benches that time nothing.
+///
+/// # Panics
+/// When it was not built.
+pub fn beside() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let binary = own.ancestors().nth(2).unwrap_or(Path::new(".")).join("insyn");
+    assert!(binary.exists(), "build it first: cargo build, with the bench's profile");
+    binary
 }
 
 /// Several runs of one thing.
@@ -165,7 +174,15 @@ impl Serving {
 /// # Panics
 /// When it fails.
 pub fn command(folder: &Path, arguments: &[&str]) -> String {
-    match Command::new(insyn()).current_dir(folder).args(arguments).output() {
+    command_of(&insyn(), folder, arguments)
+}
+
+/// The same by another build.
+///
+/// # Panics
+/// When it fails.
+pub fn command_of(binary: &Path, folder: &Path, arguments: &[&str]) -> String {
+    match Command::new(binary).current_dir(folder).args(arguments).output() {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
         Ok(output) => panic!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)),
         Err(error) => panic!("{arguments:?}: {error}"),

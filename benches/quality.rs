@@ -1,6 +1,6 @@
 //! How well the pack tells honest work from what was planted, over worlds of several seeds.
 //!
-//! `cargo build --release && cargo bench --workspace --bench quality`. `INSYN_QUALITY_SEEDS` (5) says over how many worlds,
+//! `cargo build && cargo bench --workspace --bench quality --profile dev`, or both of a release. `INSYN_QUALITY_SEEDS` (5) says over how many worlds,
 //! `INSYN_QUALITY_DAYS` (30) of how many days. Nothing here is timed. The generator keeps what it planted in a file that no
 //! rule reads; its honest noise (bookings that come late or never, staff on loan, common names, couples at one workplace)
 //! is described where it is made.
@@ -17,7 +17,7 @@ use std::path::Path;
 
 use chrono::TimeZone;
 use chrono_tz::Europe::Stockholm;
-use insyn_benches::{command, setting};
+use insyn_benches::{beside, command_of, setting};
 use insyn_demo::{Scale, World};
 use serde_json::Value;
 
@@ -84,7 +84,7 @@ fn look_at(seed: u64, days: u32) -> Seen {
     World::generate(seed, days, end, Scale::small()).write(&folder.join("world"), "127.0.0.1:0").unwrap();
     for arguments in [["ingest", "--once"], ["context", "load"], ["rules", "run"]] {
         let [first, second] = arguments;
-        command(folder, &["--config", CONFIG, first, second]);
+        command_of(&beside(), folder, &["--config", CONFIG, first, second]);
     }
     let planted: Vec<Value> =
         serde_json::from_slice(&std::fs::read(folder.join("world/truth/planted.json")).unwrap()).unwrap();
@@ -126,7 +126,7 @@ fn look_at(seed: u64, days: u32) -> Seen {
 
 fn rows(folder: &Path, arguments: &[&str]) -> Vec<Value> {
     let arguments = [&["--config", CONFIG], arguments, &["--format", "json"]].concat();
-    serde_json::from_str(&command(folder, &arguments)).expect("rows")
+    serde_json::from_str(&command_of(&beside(), folder, &arguments)).expect("rows")
 }
 
 fn pair(row: &Value) -> Pair {

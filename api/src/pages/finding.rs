@@ -166,6 +166,7 @@ async fn shown(
     look::look(app, caller, seen).await?;
 
     let finding = &view.finding;
+    let may_cover = view.may_cover() && history.iter().all(|entry| entry.kind != HistoryKind::Covers);
     let verdict = may_decide(&caller.principal, view.concern());
     let settled = finding.outcome != Outcome::None || view.settled_at.is_some();
     let why_not = match (&verdict, caller.may(Action::Decide)) {
@@ -200,8 +201,8 @@ async fn shown(
             visits_count: words::counted(lang, t.visits_one, t.visits_n, visits.len() as u64),
             visits: visit_rows(app, lang, &visits, &names, finding.subject_id.is_none()),
             may_decide: verdict.is_ok() && !settled,
-            may_cover_person: verdict.is_ok() && view.may_cover() && finding.subject_id.is_some(),
-            may_cover_unit: view.may_cover()
+            may_cover_person: verdict.is_ok() && may_cover && finding.subject_id.is_some(),
+            may_cover_unit: may_cover
                 && finding.care_unit_id.is_some()
                 && may_handle(&caller.principal, Action::SetParameters, view.concern()).is_ok(),
             why_not,

@@ -253,7 +253,8 @@ async fn runs_stay_runs() {
     assert!(gone.rewritten > 0 && gone.rows() > 1000, "{} of {files} files: {gone:?}", gone.rewritten);
     oracle.retain(&plan);
     let after = runs_of(&lake).await;
-    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    // Of rows without a subject, whose files are told apart by time, a whole run may go; none comes.
+    assert!(after.keys().all(|run| before.contains_key(run)), "{after:?} of {before:?}");
     assert_same(&lake, &oracle).await;
     compacted(&lake).await;
     assert_same(&open(folder.path()).await, &oracle).await;

@@ -147,6 +147,7 @@ fn refusal(refused: &Refusal) -> Problem {
         | Refusal::CannotAssign(_)
         | Refusal::NotAuthorised
         | Refusal::NeverCovered
+        | Refusal::AlreadyCovers
         | Refusal::SuppressionEnded => StatusCode::CONFLICT,
         Refusal::CommentMissing
         | Refusal::CommentTooLong { .. }

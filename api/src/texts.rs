@@ -114,7 +114,7 @@ texts! {
     cover_title: "Låt beslutet täcka senare fynd", "Let the decision cover later findings";
     cover_lead: "Åtkomster som liknar dessa blir fortfarande fynd och räknas, men hamnar inte i kön. Någon annan går igenom beslutet inom trettio dagar.", "Accesses like these still make findings and are counted, but do not reach the queue. Somebody else reviews the decision within thirty days.";
     cover_what: "Vad täcks", "What is covered";
-    cover_person: "Samma användare och samma person", "The same user and the same person";
+    cover_person: "Samma användare, person och enhet", "The same user, person and unit";
     cover_unit: "Samma regel och enhet", "The same rule and unit";
     cover_months: "Månader (1–12)", "Months (1–12)";
     cover_because: "Varför är de befogade", "Why they are justified";
@@ -122,6 +122,7 @@ texts! {
     cover_missing: "Välj vad som täcks, antal månader från 1 till 12, och skriv varför.", "Choose what is covered, a number of months from 1 to 12, and say why.";
     covered_notice: "Beslutet täcker senare fynd tills någon annan har gått igenom det.", "The decision covers later findings until somebody else has reviewed it.";
     history_covers: "Beslutet täcker senare fynd", "The decision covers later findings";
+    history_reviewed: "Genomgånget av en andra person", "Reviewed by a second person";
     history_covered: "Täcks av ett tidigare beslut", "Covered by an earlier decision";
     history_uncovered: "Kvar i kön", "In the queue";
     looks: "Åtkomster", "Accesses";

@@ -3,7 +3,7 @@
 CREATE TABLE suppressions (
     suppression_id   TEXT   NOT NULL PRIMARY KEY,
     finding_id       TEXT   NOT NULL REFERENCES findings (finding_id),   -- the decided one that it rests on
-    covers           TEXT   NOT NULL,                                    -- person: this user and record; unit: this rule and unit
+    covers           TEXT   NOT NULL,                                    -- person: this user and record from this unit; unit: this rule and unit
     rule_id          TEXT,                                               -- null: any rule that may be covered
     user_id          TEXT,
     user_key         TEXT,
@@ -15,10 +15,12 @@ CREATE TABLE suppressions (
     made_at          BIGINT NOT NULL,
     made_by          TEXT   NOT NULL,
     made_by_name     TEXT   NOT NULL,
+    made_by_keys     TEXT   NOT NULL,                                    -- their own accounts: never covered by themself
     expires_at       BIGINT NOT NULL,
     reviewed_at      BIGINT,
     reviewed_by      TEXT,
     reviewed_by_name TEXT,
+    reviewed_by_keys TEXT,
     review_comment   TEXT,
     kept             BIGINT                                              -- 1 or 0; null: nobody else has looked at it
 );

@@ -30,6 +30,8 @@ pub enum HistoryKind {
     Settled,
     /// The decision was made to cover later findings.
     Covers,
+    /// A second person reviewed that it covers later findings.
+    Reviewed,
     /// An earlier decision covers it: it is kept out of the queue.
     Covered,
     /// No decision keeps it out of the queue any more, or it was drawn to be looked at all the same.
@@ -37,7 +39,7 @@ pub enum HistoryKind {
 }
 
 impl HistoryKind {
-    const ALL: [HistoryKind; 10] = [
+    const ALL: [HistoryKind; 11] = [
         HistoryKind::Made,
         HistoryKind::Joined,
         HistoryKind::Assigned,
@@ -46,6 +48,7 @@ impl HistoryKind {
         HistoryKind::Closed,
         HistoryKind::Settled,
         HistoryKind::Covers,
+        HistoryKind::Reviewed,
         HistoryKind::Covered,
         HistoryKind::Uncovered,
     ];
@@ -61,6 +64,7 @@ impl HistoryKind {
             HistoryKind::Closed => "closed",
             HistoryKind::Settled => "settled",
             HistoryKind::Covers => "covers",
+            HistoryKind::Reviewed => "reviewed",
             HistoryKind::Covered => "covered",
             HistoryKind::Uncovered => "uncovered",
         }

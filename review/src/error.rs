@@ -50,6 +50,10 @@ pub enum Refusal {
     NeverCovered,
     #[error("a decision covers later findings for 1 to {most} months, found {found}")]
     BadMonths { found: u32, most: u32 },
+    #[error(
+        "this decision covers later findings already, or did; another one like it waits for a second person"
+    )]
+    AlreadyCovers,
     #[error("somebody else than the one who made it has to review it")]
     SamePerson,
     #[error("it has ended")]
@@ -96,6 +100,7 @@ impl Refusal {
             Refusal::NotAuthorised => "not_authorised",
             Refusal::NeverCovered => "never_covered",
             Refusal::BadMonths { .. } => "bad_months",
+            Refusal::AlreadyCovers => "already_covers",
             Refusal::SamePerson => "same_person",
             Refusal::SuppressionEnded => "suppression_ended",
             Refusal::UnknownSuppression => "unknown_suppression",

@@ -6,9 +6,10 @@ use sqlx::{QueryBuilder, Sqlite, Transaction, sqlite::SqliteRow};
 
 use crate::{
     db::Db,
-    error::{ReviewError, database},
+    error::{Refusal, ReviewError, database},
     findings::value,
-    principal::{Principal, Role},
+    permission::{Action, may, reads_all_units},
+    principal::Principal,
 };
 
 const DOING: &str = "reading how much is explained";
@@ -35,12 +36,18 @@ pub struct ExplainedMonth {
 impl Db {
     /// By month, source and unit, of the days (as 2026-03-04) from `from` to `to`, both with them; of the controllers and, for a reviewer,
     /// the units of the principal.
+    ///
+    /// # Errors
+    /// [`Refusal::ForbiddenRole`].
     pub async fn explained(
         &self,
         principal: &Principal,
         from: Option<&str>,
         to: Option<&str>,
     ) -> Result<Vec<ExplainedMonth>, ReviewError> {
+        if !may(principal, Action::SeeCounts) {
+            return Err(Refusal::ForbiddenRole.into());
+        }
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT substr(day, 1, 7) AS month, source, care_unit_id, sum(looks) AS looks, sum(explained) AS explained, \
              sum(only_by_user) AS only_by_user, sum(unknown) AS unknown FROM explained_days WHERE 1 = 1",
@@ -51,8 +58,11 @@ impl Db {
         if let Some(to) = to {
             query.push(" AND day <= ").push_bind(to.to_owned());
         }
-        one_of(&mut query, "controller_id", &principal.controllers);
-        if principal.roles == [Role::Reviewer] {
+        if !principal.controllers.is_empty() {
+            one_of(&mut query, "controller_id", &principal.controllers);
+        }
+        // As findings: those who read them within units count within units; an auditor reads none and counts all.
+        if may(principal, Action::ReadFindings) && !reads_all_units(principal) {
             one_of(&mut query, "care_unit_id", &principal.units);
         }
         query.push(" GROUP BY 1, 2, 3 ORDER BY 1, 2, 3");
@@ -61,13 +71,13 @@ impl Db {
     }
 }
 
-/// Nothing where the list is empty: then everything is theirs.
+/// One of these; of an empty list, none.
 fn one_of(query: &mut QueryBuilder<Sqlite>, column: &str, ids: &[String]) {
-    if ids.is_empty() {
-        return;
-    }
     query.push(format!(" AND {column} IN ("));
     let mut list = query.separated(", ");
+    if ids.is_empty() {
+        list.push("NULL");
+    }
     for id in ids {
         list.push_bind(id.clone());
     }

@@ -185,10 +185,14 @@ impl Filter {
                 .push(")");
         }
         if let Some(covered) = self.covered {
-            query.push(if covered { " AND" } else { " AND NOT" });
-            query.push(" EXISTS (SELECT 1 FROM suppressions s WHERE s.suppression_id = f.suppressed_by AND ");
+            // What somebody has taken up is theirs to see.
+            query.push(if covered { " AND (" } else { " AND NOT (" });
+            query.push("f.status = ").push_bind(FindingStatus::New.as_str());
+            query.push(
+                " AND EXISTS (SELECT 1 FROM suppressions s WHERE s.suppression_id = f.suppressed_by AND ",
+            );
             holds(query, now);
-            query.push(")");
+            query.push("))");
         }
         for word in self.q.iter().flat_map(|q| q.split_whitespace()) {
             query.push(" AND f.words LIKE ").push_bind(like(word)).push(" ESCAPE '!'");

@@ -83,6 +83,14 @@ pub(crate) fn shown(statements: &[Finding]) -> Option<Finding> {
         }
     }
     if !others.is_empty() {
+        // The sum that is shown is that of the parts that are.
+        let best =
+            statements.iter().max_by_key(|statement| statement.score).map(|best| &best.evidence["score"]);
+        if let (Some(parts), Value::Object(evidence)) = (best, &mut finding.evidence)
+            && !parts.is_null()
+        {
+            evidence.insert("score".to_owned(), parts.clone());
+        }
         finding.event_count = finding.event_count.max(finding.event_ids.len() as u64);
         finding.evidence = with_others(finding.evidence, others);
         if !events.is_empty() {

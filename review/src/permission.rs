@@ -205,7 +205,7 @@ fn as_reviewer(principal: &Principal, concern: Concern<'_>) -> Result<(), Refusa
     }
 }
 
-pub(crate) fn within_controllers(principal: &Principal, controller: Option<&str>) -> bool {
+fn within_controllers(principal: &Principal, controller: Option<&str>) -> bool {
     principal.controllers.is_empty()
         || controller.is_some_and(|id| principal.controllers.iter().any(|own| own == id))
 }

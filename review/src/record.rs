@@ -191,7 +191,7 @@ async fn record_one(
         let comment = format!("+{new_events}");
         let step = Step { comment: Some(&comment), ..Step::by_run(&run.run_id, HistoryKind::Joined) };
         write_down(tx, finding_id, now, &step).await?;
-        cover(tx, &run.run_id, finding_id, &finding, now).await?;
+        cover(tx, &run.run_id, finding_id, &finding, (now, false)).await?;
         return Ok(HistoryKind::Joined);
     }
     // Decided, and nothing to be about that was not: a finding without events is decided once.
@@ -209,7 +209,7 @@ async fn record_one(
     insert(tx, &finding_id, base, chain.length, follows, &finding, now).await?;
     put_parts(tx, &finding_id, &finding, &statements).await?;
     write_down(tx, &finding_id, now, &Step::by_run(&run.run_id, HistoryKind::Made)).await?;
-    cover(tx, &run.run_id, &finding_id, &finding, now).await?;
+    cover(tx, &run.run_id, &finding_id, &finding, (now, true)).await?;
     Ok(HistoryKind::Made)
 }
 

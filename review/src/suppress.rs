@@ -15,8 +15,8 @@ use crate::{
     error::{Refusal, ReviewError, database},
     filter::Scope,
     findings::{FindingView, value, word},
-    permission::{Action, may, may_decide, may_handle, within_controllers},
-    principal::{Principal, Role, account_key},
+    permission::{Action, may, may_decide, may_handle},
+    principal::{Principal, account_key},
 };
 
 const DAY: i64 = 86_400_000_000;
@@ -32,7 +32,7 @@ const DOING: &str = "reading suppressions";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Covers {
-    /// Whatever rule finds about the same user and record.
+    /// Whatever rule finds about the same user and record, from the same unit.
     Person,
     /// What the same rule finds on the same unit.
     Unit,
@@ -110,7 +110,7 @@ impl Db {
     ///
     /// # Errors
     /// [`Refusal::ForbiddenRole`] and what [`Db::decide`] refuses, [`Refusal::NotAuthorised`], [`Refusal::NeverCovered`],
-    /// [`Refusal::BadMonths`], [`Refusal::CommentMissing`], [`Refusal::CommentTooLong`].
+    /// [`Refusal::BadMonths`], [`Refusal::CommentMissing`], [`Refusal::CommentTooLong`], [`Refusal::AlreadyCovers`].
     pub async fn suppress(
         &self,
         principal: &Principal,
@@ -144,11 +144,14 @@ impl Db {
         }
         let because = checked(because)?;
         let (now, of_person) = (self.now(), covers == Covers::Person);
+        if is_covered_already(&mut tx, principal, finding, covers, now).await? {
+            return Err(Refusal::AlreadyCovers.into());
+        }
         let id = uuid::Uuid::now_v7().to_string();
         sqlx::query(
             "INSERT INTO suppressions (suppression_id, finding_id, covers, rule_id, user_id, user_key, subject_id, \
-             care_unit_id, controller_id, level, because, made_at, made_by, made_by_name, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+             care_unit_id, controller_id, level, because, made_at, made_by, made_by_name, made_by_keys, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         )
         .bind(&id)
         .bind(finding_id)
@@ -157,13 +160,14 @@ impl Db {
         .bind(of_person.then_some(&finding.user_id))
         .bind(of_person.then(|| account_key(&finding.user_id)))
         .bind(finding.subject_id.as_ref().filter(|_| of_person))
-        .bind(finding.care_unit_id.as_ref().filter(|_| !of_person))
+        .bind(&finding.care_unit_id)
         .bind(&finding.controller_id)
         .bind(finding.level.as_str())
         .bind(because)
         .bind(now)
         .bind(&principal.user_id)
         .bind(&principal.name)
+        .bind(keys_text(principal))
         // A month is counted as 30 days, a year never as more than 365.
         .bind(now + (i64::from(months) * 30 * DAY).min(365 * DAY))
         .execute(&mut *tx)
@@ -178,8 +182,7 @@ impl Db {
     /// A second person's review: it goes on, or it ends and what it kept out comes back.
     ///
     /// # Errors
-    /// [`Refusal::ForbiddenRole`], [`Refusal::UnknownSuppression`], [`Refusal::OtherController`], [`Refusal::OtherUnit`],
-    /// [`Refusal::OwnAccess`], [`Refusal::SamePerson`], [`Refusal::SuppressionEnded`], [`Refusal::CommentMissing`].
+    /// [`Refusal::ForbiddenRole`], [`Refusal::UnknownSuppression`], what [`Db::decide`] refuses, [`Refusal::SamePerson`], [`Refusal::SuppressionEnded`], [`Refusal::CommentMissing`].
     pub async fn review_suppression(
         &self,
         principal: &Principal,
@@ -193,47 +196,57 @@ impl Db {
         }
         let mut tx = self.write(DOING).await?;
         let row = sqlx::query(
-            "SELECT s.made_by, s.user_id, s.controller_id, s.kept, s.expires_at, f.care_unit_id FROM suppressions s \
-             JOIN findings f ON f.finding_id = s.finding_id WHERE s.suppression_id = $1",
+            "SELECT finding_id, made_by, kept, expires_at FROM suppressions WHERE suppression_id = $1",
         )
         .bind(suppression_id)
         .fetch_optional(&mut *tx)
         .await
         .map_err(database(DOING))?
         .ok_or(Refusal::UnknownSuppression)?;
-        let controller: Option<String> = value(&row, "controller_id")?;
-        let unit: Option<String> = value(&row, "care_unit_id")?;
-        if !within_controllers(principal, controller.as_deref()) {
-            return Err(Refusal::OtherController.into());
-        }
-        let own_unit = unit.is_some_and(|unit| principal.units.contains(&unit));
-        if !principal.has(Role::Coordinator) && !own_unit {
-            return Err(Refusal::OtherUnit.into());
-        }
-        if value::<Option<String>>(&row, "user_id")?.is_some_and(|user| principal.is_self(&user)) {
-            return Err(Refusal::OwnAccess.into());
+        let finding_id: String = value(&row, "finding_id")?;
+        let held = held(&mut tx, &finding_id).await?;
+        // As somebody who could have judged it, or given it to another.
+        if may_handle(principal, Action::Assign, held.concern()).is_err() {
+            may_decide(principal, held.concern())?;
         }
         if value::<String>(&row, "made_by")? == principal.user_id {
             return Err(Refusal::SamePerson.into());
         }
         let now = self.now();
-        if value::<Option<i64>>(&row, "kept")? == Some(0) || value::<i64>(&row, "expires_at")? <= now {
+        let expired = value::<i64>(&row, "expires_at")? <= now;
+        if value::<Option<i64>>(&row, "kept")? == Some(0) || keep && expired {
             return Err(Refusal::SuppressionEnded.into());
         }
         let comment = checked(comment)?;
         sqlx::query(
             "UPDATE suppressions SET kept = $1, reviewed_at = $2, reviewed_by = $3, reviewed_by_name = $4, \
-             review_comment = $5 WHERE suppression_id = $6",
+             reviewed_by_keys = $5, review_comment = $6 WHERE suppression_id = $7",
         )
         .bind(i64::from(keep))
         .bind(now)
         .bind(&principal.user_id)
         .bind(&principal.name)
+        .bind(keys_text(principal))
         .bind(comment)
         .bind(suppression_id)
         .execute(&mut *tx)
         .await
         .map_err(database(DOING))?;
+        let step = Step { comment: Some(comment), ..Step::by(principal, HistoryKind::Reviewed) };
+        write_down(&mut tx, &finding_id, now, &step).await?;
+        if !keep {
+            let released =
+                sqlx::query("SELECT finding_id FROM findings WHERE suppressed_by = $1 AND status = $2")
+                    .bind(suppression_id)
+                    .bind(FindingStatus::New.as_str())
+                    .fetch_all(&mut *tx)
+                    .await
+                    .map_err(database(DOING))?;
+            for row in &released {
+                let step = Step::by(principal, HistoryKind::Uncovered);
+                write_down(&mut tx, &value::<String>(row, "finding_id")?, now, &step).await?;
+            }
+        }
         commit(tx, DOING).await
     }
 
@@ -260,16 +273,53 @@ impl Db {
     }
 }
 
-/// Says of a finding that was made or joined which suppression covers it, if one does.
+/// Whether there is one of the same finding already, or one like it by the same person that nobody has agreed to: who was
+/// told no does not ask again.
+async fn is_covered_already(
+    tx: &mut Transaction<'static, Sqlite>,
+    principal: &Principal,
+    finding: &Finding,
+    covers: Covers,
+    now: i64,
+) -> Result<bool, ReviewError> {
+    let mut query =
+        QueryBuilder::<Sqlite>::new("SELECT COUNT(*) AS found FROM suppressions s WHERE s.covers = ");
+    query.push_bind(covers.as_str()).push(" AND (s.finding_id = ").push_bind(finding.finding_id.clone());
+    query.push(" OR (s.made_by = ").push_bind(principal.user_id.clone());
+    query.push(" AND (s.kept IS NULL OR s.kept = 0) AND s.expires_at > ").push_bind(now);
+    match covers {
+        Covers::Person => {
+            query.push(" AND s.user_key = ").push_bind(account_key(&finding.user_id));
+            query.push(" AND s.subject_id = ").push_bind(finding.subject_id.clone());
+        }
+        Covers::Unit => {
+            query.push(" AND s.rule_id = ").push_bind(finding.rule_id.clone());
+        }
+    }
+    query
+        .push(" AND s.care_unit_id IS NOT DISTINCT FROM ")
+        .push_bind(finding.care_unit_id.clone())
+        .push("))");
+    let row = query.build().fetch_one(&mut **tx).await.map_err(database("covering later findings"))?;
+    Ok(value::<i64>(&row, "found")? > 0)
+}
+
+/// A person's own accounts, as text: one on each line.
+fn keys_text(principal: &Principal) -> String {
+    principal.own_keys().join("\n")
+}
+
+/// Says of a new finding which suppression covers it, if one does; of one that evidence joined (`is_new` is false), whether the
+/// one that covered it still does. What somebody has taken up, or what was there before, nothing covers afterwards.
 pub(crate) async fn cover(
     tx: &mut Transaction<'static, Sqlite>,
     run_id: &str,
     finding_id: &str,
     finding: &Finding,
-    now: i64,
+    (now, is_new): (i64, bool),
 ) -> Result<(), ReviewError> {
     const DOING: &str = "covering findings";
-    let by = match never_covered(finding) {
+    let by = match never_covered(finding) || leads_unit(finding) {
         true => None,
         false => covering(tx, finding, now).await?,
     };
@@ -278,12 +328,15 @@ pub(crate) async fn cover(
         false => (by, None),
     };
     let changed = sqlx::query(
-        "UPDATE findings SET suppressed_by = $1, sampled_of = $2 \
-         WHERE finding_id = $3 AND (suppressed_by IS DISTINCT FROM $1 OR sampled_of IS DISTINCT FROM $2)",
+        "UPDATE findings SET suppressed_by = $1, sampled_of = $2 WHERE finding_id = $3 AND status = $4 \
+         AND ($5 = 1 OR suppressed_by IS NOT NULL OR sampled_of IS NOT NULL) \
+         AND (suppressed_by IS DISTINCT FROM $1 OR sampled_of IS DISTINCT FROM $2)",
     )
     .bind(&suppressed)
     .bind(&sampled)
     .bind(finding_id)
+    .bind(FindingStatus::New.as_str())
+    .bind(i64::from(is_new))
     .execute(&mut **tx)
     .await
     .map_err(database(DOING))?;
@@ -299,22 +352,29 @@ async fn covering(
     finding: &Finding,
     now: i64,
 ) -> Result<Option<String>, ReviewError> {
+    let key = account_key(&finding.user_id);
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT s.suppression_id, s.level FROM suppressions s WHERE ((s.user_key = ",
+        "SELECT s.suppression_id, s.level, s.made_by_keys, s.reviewed_by_keys FROM suppressions s \
+         WHERE ((s.covers = 'person' AND s.user_key = ",
     );
-    query.push_bind(account_key(&finding.user_id)).push(" AND s.subject_id = ");
-    query.push_bind(finding.subject_id.clone()).push(") OR (s.care_unit_id = ");
-    query.push_bind(finding.care_unit_id.clone()).push(" AND s.rule_id = ");
-    query.push_bind(finding.rule_id.clone()).push(")) AND s.controller_id IS NOT DISTINCT FROM ");
-    query.push_bind(finding.controller_id.clone()).push(" AND s.expires_at > ");
-    query.push_bind(finding.last_at.max(now)).push(" AND ");
+    query.push_bind(key.clone()).push(" AND s.subject_id = ").push_bind(finding.subject_id.clone());
+    query.push(") OR (s.covers = 'unit' AND s.rule_id = ").push_bind(finding.rule_id.clone());
+    query.push(")) AND s.care_unit_id IS NOT DISTINCT FROM ").push_bind(finding.care_unit_id.clone());
+    query.push(" AND s.controller_id IS NOT DISTINCT FROM ").push_bind(finding.controller_id.clone());
+    query.push(" AND s.expires_at > ").push_bind(finding.last_at.max(now)).push(" AND ");
     holds(&mut query, now);
     query.push(" ORDER BY s.made_at, s.suppression_id");
     let rows: Vec<SqliteRow> =
         query.build().fetch_all(&mut **tx).await.map_err(database("covering findings"))?;
     for row in &rows {
         let level: Level = word(row, "level")?;
-        if finding.level <= level {
+        let own = |column| {
+            Ok::<bool, ReviewError>(
+                value::<Option<String>>(row, column)?.is_some_and(|keys| keys.lines().any(|own| own == key)),
+            )
+        };
+        // Nobody's own accesses are kept out by their own decision.
+        if finding.level <= level && !own("made_by_keys")? && !own("reviewed_by_keys")? {
             return Ok(Some(value(row, "suppression_id")?));
         }
     }
@@ -331,6 +391,10 @@ pub(crate) fn holds(query: &mut QueryBuilder<Sqlite>, now: i64) {
 fn is_sampled(finding_id: &str) -> bool {
     let sum = finding_id.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     sum.is_multiple_of(SAMPLED)
+}
+
+fn leads_unit(finding: &Finding) -> bool {
+    finding.evidence["user_leads_unit"].as_bool() == Some(true)
 }
 
 fn never_covered(finding: &Finding) -> bool {

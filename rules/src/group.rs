@@ -13,7 +13,7 @@ use crate::finding::{Event, Finding, FindingStatus, Outcome, identity, rfc3339};
 use crate::hits::Hit;
 use crate::rest::most;
 use crate::rule::{Level, Rule, Text};
-use crate::run::Window;
+use crate::run::{Limits, Window, plain};
 use crate::score::{self, Other, Part};
 use crate::usual;
 
@@ -48,7 +48,20 @@ pub(crate) async fn findings(
     groups.retain(|_, hits| hits.iter().any(|hit| window.holds(hit.at)));
     let asked: Vec<Option<usual::Asked>> = groups.keys().map(asked).collect();
     let some: Vec<usual::Asked> = asked.iter().flatten().cloned().collect();
-    let mut known = usual::usual(desk, zone, &some).await?.into_iter();
+    // What a score says beside is not worth a run.
+    let told = tokio::time::timeout(Limits::default().rule_time, usual::usual(desk, zone, &some)).await;
+    let told = match told {
+        Ok(Ok(told)) => told,
+        Ok(Err(error)) => {
+            tracing::warn!("how usual looks are is in no score: {}", plain(&error));
+            vec![None; some.len()]
+        }
+        Err(_) => {
+            tracing::warn!("how usual looks are is in no score: it was stopped at its time limit");
+            vec![None; some.len()]
+        }
+    };
+    let mut known = told.into_iter();
     let mut findings = Vec::with_capacity(groups.len());
     for (((rule, user, subject, calendar), hits), asked) in groups.into_iter().zip(asked) {
         let pair = by_pair.get(&(user.clone(), subject.clone())).map_or(&[][..], Vec::as_slice);

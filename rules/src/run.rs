@@ -186,12 +186,21 @@ async fn judge_all(
             }
             hits::name_activities(&mut hits[before..], &rows)?;
             if explained.is_ok() && !explanations.is_empty() {
-                explain::grade(&mut hits[before..], &desk).await?;
+                let graded =
+                    tokio::time::timeout(limits.rule_time, explain::grade(&mut hits[before..], &desk));
+                // What a score says beside is not worth a run.
+                if let Some(why) = stopped(graded.await) {
+                    tracing::warn!("reasons do not count in the scores of a part of the period: {why}");
+                }
             }
             // What an explanation with a fault would have explained is not known of any day.
             counting = counting.filter(|_| explained.is_ok());
-            if let Some(counting) = &mut counting {
-                counting.add(&desk, slice).await?;
+            if let Some(counted) = &mut counting {
+                let added = tokio::time::timeout(limits.rule_time, counted.add(&desk, slice));
+                if let Some(why) = stopped(added.await) {
+                    tracing::warn!("how much is explained is not counted: {why}");
+                    counting = None;
+                }
             }
         }
         shares = counting.map(|counting| counting.done(&desk)).unwrap_or_default();
@@ -422,6 +431,17 @@ async fn homes(desk: &Desk) -> Result<HashMap<String, Vec<String>>, DataFusionEr
         }
     }
     Ok(homes)
+}
+
+/// Why something came to no end, if it did not.
+pub(crate) fn stopped(
+    outcome: Result<Result<(), DataFusionError>, tokio::time::error::Elapsed>,
+) -> Option<String> {
+    match outcome {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(plain(&error)),
+        Err(_) => Some("it was stopped at its time limit".into()),
+    }
 }
 
 /// DataFusion's message without its back trace.

@@ -159,7 +159,9 @@ async fn remove_again(config: Config, record: Option<Record>) -> anyhow::Result<
         let due = removal::look(&house, &db, &plan).await?;
         rows += removal::remove(&house, &db, &plan, &due).await?.rows();
     }
-    if !plans.is_empty() && !removal::purge(&house, &db, Duration::ZERO).await? {
+    // Who else reads a bucket nobody knows: there it takes the ten minutes that whoever does has.
+    let patience = if house.lake.is_in_bucket() { Duration::from_secs(11 * 60) } else { Duration::ZERO };
+    if !plans.is_empty() && !removal::purge(&house, &db, patience).await? {
         bail!("another process has opened the lake; end it, and run `insyn restore` again");
     }
     Record::renewed(&house.config, &db).await?;
@@ -188,9 +190,22 @@ impl Places {
         beside(&self.state, UNFINISHED)
     }
 
+    /// Where it is put, so that nothing else is cleared away.
+    fn told(&self) -> String {
+        format!("{}\n{}\n{}\n", self.lake, self.state.display(), self.spool.display())
+    }
+
     /// Makes room, where nothing is but what an unfinished restore left.
     async fn clear(&self) -> anyhow::Result<()> {
-        if self.mark().exists() {
+        if let Ok(begun) = fs::read_to_string(self.mark()) {
+            if begun != self.told() {
+                bail!(
+                    "{} says that a backup was being put back into {}, which is not where the configuration says now; \
+                     finish that, or remove the file",
+                    self.mark().display(),
+                    begun.lines().next().unwrap_or_default()
+                );
+            }
             let cannot = || "what an unfinished restore left cannot be cleared away";
             for end in ["", "-wal", "-shm"] {
                 absent(fs::remove_file(beside(&self.state, end))).with_context(cannot)?;
@@ -210,7 +225,7 @@ impl Places {
         if self.state.exists() {
             bail!("{} exists; move it away first", self.state.display());
         }
-        write_durably(&self.mark(), b"").context("the restore cannot be marked as begun")
+        write_durably(&self.mark(), self.told().as_bytes()).context("the restore cannot be marked as begun")
     }
 }
 

@@ -75,10 +75,14 @@ async fn retain(house: &House, db: &Db, format: &FormatOption, wait: u32) -> any
     let mut record = Record::renewed(&house.config, db).await?;
     let plan = of_today(house, &record).await?;
     let due = removal::look(house, db, &plan).await?;
-    if !due.is_empty() {
-        record.begin(&house.config, &plan, &os_account())?;
-    }
-    let gone = removal::remove(house, db, &plan, &due).await?;
+    // Nothing goes that the record does not know: what came after the look waits for the next time.
+    let gone = match due.is_empty() {
+        true => due.survey.clone(),
+        false => {
+            record.begin(&house.config, &plan, &os_account())?;
+            removal::remove(house, db, &plan, &due).await?
+        }
+    };
     print::records(format.chosen(), &rows(&gone), house.config.organisation.timezone)?;
     eprintln!("{} went{}", due.told(), beside(&gone));
     if record.is_finished() {

@@ -442,13 +442,13 @@ async fn a_trace_asks_the_store_for_little() {
     };
     assert_eq!(traced(&lake).await, 15);
     let first = requests("the first trace");
-    assert!(first <= 6 * 3 + 1 + 5 * 8, "{first}");
+    assert!(first <= 7 * 3 + 1 + 5 * 8 + 2, "{first}");
     assert_eq!(traced(&lake).await, 15);
-    // Three looks into each of five logs, and once more into that of access_events; which context is current; and of
+    // Three looks into each of six logs, and once more into that of access_events; which context is current; and of
     // each of five files what is asked for, twice: once for the summary and once for the rows, the filter's column first.
     // No footer, no index.
     let warm = requests("a warm trace");
-    assert!(warm <= 6 * 3 + 1 + 5 * 4, "{warm}");
+    assert!(warm <= 7 * 3 + 1 + 5 * 4, "{warm}");
     // A commit is few requests too, however many came before.
     lake.commit(batch("a", 6)).await.unwrap();
     let commit = requests("a commit");
@@ -492,5 +492,9 @@ async fn what_is_asked_for_does_not_grow_with_the_number_of_commits() {
         other.commit(SourceCommit { events: Vec::new(), ..batch("a", sequence) }).await.unwrap();
         costs.push((opening, pinning, traced, cost(&line)));
     }
-    assert_eq!(costs[0], costs[1], "opening, pinning a snapshot, a trace, a commit");
+    let [few, many] = costs[..] else { panic!("{costs:?}") };
+    assert_eq!((few.2, few.3), (many.2, many.3), "a trace, a commit");
+    assert!(many.0 <= few.0 + 4, "opening: {few:?}, {many:?}");
+    // `user_accesses` follows when 64 commits came: no more of them are looked through, once.
+    assert!(many.1 <= few.1 + 64, "pinning a snapshot: {few:?}, {many:?}");
 }

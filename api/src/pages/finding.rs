@@ -294,7 +294,7 @@ fn step(app: &App, lang: Lang, entry: &HistoryEntry) -> Step {
         what = format!("{what}: {}", words::outcome(t, outcome));
     }
     // A run signs with its id, which says nothing to people.
-    let by_run = matches!(entry.kind, HistoryKind::Made | HistoryKind::Joined | HistoryKind::Settled);
+    let by_run = entry.by_user_id.is_none();
     Step {
         what,
         who: if by_run { t.by_insyn.to_owned() } else { entry.by_name.clone() },

@@ -70,6 +70,7 @@ pub(crate) fn history(t: &Texts, kind: HistoryKind) -> &'static str {
         HistoryKind::Closed => t.history_closed,
         HistoryKind::Settled => t.history_settled,
         HistoryKind::Covers => t.history_covers,
+        HistoryKind::Reviewed => t.history_reviewed,
         HistoryKind::Covered => t.history_covered,
         HistoryKind::Uncovered => t.history_uncovered,
     }

@@ -20,7 +20,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::actions::within;
 use super::create;
 use super::error::LakeError;
 use super::place::{Place, TablePlace};
@@ -221,24 +220,6 @@ impl TableLog {
         }
     }
 
-    /// Files that entries of the log take out, relative to the table, and that are not live.
-    pub(super) async fn removed(&self) -> Result<HashSet<String>, LakeError> {
-        let state = self.current().await?;
-        let mut removed = HashSet::new();
-        for (name, version, _) in self.listed().await? {
-            if !name.ends_with(".json") {
-                continue;
-            }
-            // It may have been cleaned away meanwhile.
-            let lines = self.read_entry(version).await?.unwrap_or_default();
-            removed.extend(lines.into_iter().filter_map(|line| Some(line.remove?.path)));
-        }
-        for file in state.files.iter() {
-            removed.remove(within(self.table, &file.path));
-        }
-        Ok(removed)
-    }
-
     /// Entries and checkpoints of the log: name, version, and when each was written.
     async fn listed(&self) -> Result<Vec<(String, u64, DateTime<Utc>)>, LakeError> {
         let listed: Vec<_> = self.store.list(Some(&Path::from("_delta_log"))).try_collect().await?;
@@ -257,7 +238,9 @@ impl TableLog {
         // Held to the end: nobody here commits upon a version that is cleaned away.
         let mut held = self.state.lock().await;
         let newest = self.refresh(&mut held).await?.version;
-        let listed = self.listed().await?;
+        let mut listed = self.listed().await?;
+        // The oldest first: see `refresh`.
+        listed.sort_by_key(|(_, version, _)| *version);
         let is_there =
             |at: u64| listed.iter().any(|(name, version, _)| *version == at && name.contains(".checkpoint"));
         let version = if newest == 0 || is_there(newest) { newest } else { self.write_checkpoint().await? };
@@ -338,26 +321,20 @@ impl TableLog {
             Some(state) => Arc::clone(state),
             None => Arc::new(self.load().await?),
         };
+        let mut asked = held.is_some();
+        while let Some(lines) = self.read_entry(state.version + 1).await? {
+            Arc::make_mut(&mut state).apply(self.table, lines)?;
+            asked = true;
+        }
         // The newest commit's entry is never cleaned away, and nothing is before a newer checkpoint is told of. When ours
         // is gone, or older than that, others went on and cleaned behind them: what comes after it cannot be read, and
-        // must never be put where it was. All is asked at once: in a bucket each answer takes a while.
-        let at = state.version;
-        let passed = async {
-            Ok(held.is_some() && {
-                let (gone, checkpoint) = tokio::join!(self.is_gone(at), self.last_checkpoint());
-                gone? || checkpoint.is_some_and(|checkpoint| checkpoint > at)
-            })
-        };
-        let (next, passed) = tokio::try_join!(self.read_entry(at + 1), passed)?;
-        match next {
-            Some(lines) => {
-                Arc::make_mut(&mut state).apply(self.table, lines)?;
-                while let Some(lines) = self.read_entry(state.version + 1).await? {
-                    Arc::make_mut(&mut state).apply(self.table, lines)?;
-                }
+        // must never be put where it was. Entries go in order of their versions, and this is asked after what comes next
+        // was found missing: whoever sees the end of a log that is being cleaned sees that its own entry is gone too.
+        if asked {
+            let (gone, checkpoint) = tokio::join!(self.is_gone(state.version), self.last_checkpoint());
+            if gone? || checkpoint.is_some_and(|checkpoint| checkpoint > state.version) {
+                state = Arc::new(self.load().await?);
             }
-            None if passed => state = Arc::new(self.load().await?),
-            None => {}
         }
         *held = Some(Arc::clone(&state));
         Ok(state)

@@ -183,6 +183,12 @@ impl Lake {
         Ok(committed)
     }
 
+    /// Whether it lies in a bucket: who else has it open is then not known.
+    #[must_use]
+    pub fn is_in_bucket(&self) -> bool {
+        self.inner.place.folder().is_none()
+    }
+
     /// The newest versions of the tables. Costs a few looks into the log folders when nothing changed.
     ///
     /// # Errors

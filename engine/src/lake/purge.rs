@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::actions::within;
 use super::error::LakeError;
 use super::retain_items::clean_of;
 use super::types::Table;
@@ -27,7 +28,10 @@ pub struct Purged {
     pub log_files: u64,
 }
 
-/// Files of a table that the log says were taken out.
+/// As often it is tried to be alone.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Files of a table that no version names which is left.
 type Removed = Vec<(Table, HashSet<String>)>;
 
 impl Lake {
@@ -38,10 +42,16 @@ impl Lake {
     /// [`LakeError::Locked`] when another process keeps the lake's maintenance to itself; when files cannot be read,
     /// written or removed.
     pub async fn purge(&self, patience: Duration) -> Result<Option<Purged>, LakeError> {
+        let removed = {
+            let _lease = self.lease().await?;
+            self.inner.dead().await?
+        };
         let begun = Instant::now();
-        let removed = self.inner.removed().await?;
         loop {
-            if let Some(purged) = self.purge_alone().await? {
+            // Who else has a bucket open nobody can know.
+            if self.inner.place.folder().is_some()
+                && let Some(purged) = self.purge_alone().await?
+            {
                 return Ok(Some(purged));
             }
             if begun.elapsed() >= GRACE {
@@ -50,7 +60,7 @@ impl Lake {
             if begun.elapsed() >= patience {
                 return Ok(None);
             }
-            tokio::time::sleep(4 * LOOKED_FOR).await;
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -69,10 +79,9 @@ impl Lake {
         let mut purged = Purged::default();
         for table in Table::ALL {
             let log = inner.tables.of(table);
-            let state = log.current().await?;
-            let live: HashSet<&str> = state.files.iter().map(|file| file.path.as_str()).collect();
+            let live = inner.live(table).await?;
             for (path, _) in log.data_files().await? {
-                if !live.contains(format!("{}/{path}", table.name()).as_str()) {
+                if !live.contains(&path) {
                     log.remove_file(&path).await?;
                     purged.data_files += 1;
                 }
@@ -87,7 +96,7 @@ impl Lake {
         Ok(Some(purged))
     }
 
-    /// The same while others may have the lake open: what was taken out before `grace` began.
+    /// The same while others may have the lake open: what was dead before `grace` began, and still is.
     pub(super) async fn purge_after(&self, removed: &Removed, grace: Duration) -> Result<Purged, LakeError> {
         let _lease = self.lease().await?;
         let inner = &self.inner;
@@ -95,8 +104,10 @@ impl Lake {
         let mut purged = Purged { data_files: inner.sweep(grace).await?, log_files: 0 };
         for (table, paths) in removed {
             let log = inner.tables.of(*table);
+            let live = inner.live(*table).await?;
             let there = log.data_files().await?;
-            for (path, _) in there.into_iter().filter(|(path, _)| paths.contains(path)) {
+            let dead = |path: &String| paths.contains(path) && !live.contains(path);
+            for (path, _) in there.into_iter().filter(|(path, _)| dead(path)) {
                 log.remove_file(&path).await?;
                 purged.data_files += 1;
             }
@@ -107,13 +118,25 @@ impl Lake {
 }
 
 impl Inner {
-    /// Files that the log says were taken out, and that no newer entry names again.
-    pub(super) async fn removed(&self) -> Result<Removed, LakeError> {
-        let mut removed = Vec::new();
+    /// Files that lie there and that the newest version does not name: replaced ones, and what a crash left. A commit
+    /// that is under way may still name one.
+    pub(super) async fn dead(&self) -> Result<Removed, LakeError> {
+        let mut dead = Vec::new();
         for table in Table::ALL {
-            removed.push((table, self.tables.of(table).removed().await?));
+            let there = self.tables.of(table).data_files().await?;
+            let live = self.live(table).await?;
+            dead.push((
+                table,
+                there.into_iter().map(|(path, _)| path).filter(|path| !live.contains(path)).collect(),
+            ));
         }
-        Ok(removed)
+        Ok(dead)
+    }
+
+    /// The files of the newest version, relative to the table.
+    async fn live(&self, table: Table) -> Result<HashSet<String>, LakeError> {
+        let state = self.tables.of(table).current().await?;
+        Ok(state.files.iter().map(|file| within(table, &file.path).to_owned()).collect())
     }
 
     /// Takes out of the side tables what does not count any more.

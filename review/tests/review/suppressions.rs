@@ -147,3 +147,50 @@ async fn a_coordinator_covers_a_unit_and_nobody_what_nothing_clears_or_was_not_a
     let covered = found(db, Some(true)).await;
     assert!((12..=20).contains(&covered), "of that rule on that unit alone: {covered}");
 }
+
+#[tokio::test]
+async fn who_was_told_no_does_not_ask_again_and_what_is_taken_up_stays() {
+    let Desk { world, anna, coordinator, .. } = desk().await;
+    let db = &world.db;
+    // Open before the decision, and joined by new evidence after it: it was in the queue and stays there.
+    let before = clearable("r2", "U1", "E1", 50);
+    db.record(&run("before"), std::slice::from_ref(&before), &[]).await.unwrap();
+    let made = db.suppress(&anna, &id("r1", 1), Covers::Person, 3, "stödperson").await.unwrap();
+    let mut joined = finding("r2", "U1", "E1", &[50, 51]);
+    joined.finding_id = before.finding_id.clone();
+    joined.evidence["never_cleared"] = false.into();
+    db.record(&run("after"), &[joined], &[]).await.unwrap();
+    assert_eq!(found(db, Some(true)).await, 0);
+    // Kept out, until somebody takes it up.
+    later(db, 100..130, |n| clearable("r1", "U1", "E1", n)).await;
+    let filter = Filter { covered: Some(true), ..Filter::default() };
+    let kept_out = db.list(&filter, &Scope::host(), None, 1000).await.unwrap().items;
+    let one = kept_out[0].finding.finding_id.clone();
+    db.assign(&coordinator, &one, &anna.user_id, "se på den här").await.unwrap();
+    assert_eq!(found(db, Some(true)).await, kept_out.len() - 1);
+    // From another unit nothing is covered, nor what is about somebody who leads the unit.
+    later(db, 130..150, |n| clearable("r1", "U1", "E2", n)).await;
+    later(db, 150..170, |n| {
+        let mut led = clearable("r1", "U1", "E1", n);
+        led.evidence["user_leads_unit"] = true.into();
+        led
+    })
+    .await;
+    assert_eq!(found(db, Some(true)).await, kept_out.len() - 1);
+    db.review_suppression(&coordinator, &made, false, "nej").await.unwrap();
+    let again = db.suppress(&anna, &id("r1", 1), Covers::Person, 3, "ändå").await.unwrap_err();
+    assert_eq!(again.code(), "already_covers");
+    let steps = db.history(&kept_out[1].finding.finding_id, &Scope::host()).await.unwrap();
+    assert_eq!(steps.last().map(|step| step.kind.as_str()), Some("uncovered"), "and its history says so");
+}
+
+#[tokio::test]
+async fn nobodys_own_accesses_are_kept_out_by_their_own_decision() {
+    let Desk { world, coordinator, .. } = desk().await;
+    let db = &world.db;
+    db.suppress(&coordinator, &id("r1", 1), Covers::Unit, 3, "gemensam mottagning").await.unwrap();
+    later(db, 100..120, |n| clearable("r1", "se1-cia", "E1", n)).await;
+    assert_eq!(found(db, Some(true)).await, 0);
+    later(db, 120..140, |n| clearable("r1", "se1-dora", "E1", n)).await;
+    assert!(found(db, Some(true)).await > 10);
+}

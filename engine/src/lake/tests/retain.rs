@@ -398,7 +398,7 @@ async fn beside_others_it_waits_for_the_grace_and_they_go_on() {
     let ids = gone_ids(&oracle, &plan);
     lake.remove(&plan, "x").await.unwrap();
     oracle.retain(&plan);
-    let removed = lake.inner.removed().await.unwrap();
+    let removed = lake.inner.dead().await.unwrap();
     let early = lake.purge_after(&removed, Duration::from_secs(600)).await.unwrap();
     assert_eq!(early.log_files, 0, "entries are younger than the grace");
     lake.purge_after(&removed, Duration::ZERO).await.unwrap();

@@ -163,8 +163,11 @@ async fn run(actions: &[Action]) {
             Action::Merge => drop(lake.inner.merge(Table::AccessEvents, Zeal::All).await.unwrap()),
             Action::Reopen => lake = open_tiny(folder.path()).await,
             Action::Checkpoint => drop(lake.checkpoint().await.unwrap()),
-            // It may have been lost before.
-            Action::Lose => drop(std::fs::remove_dir_all(folder.path().join("lake/user_accesses"))),
+            // It may have been lost before; and who has it pinned has lost it too.
+            Action::Lose => {
+                drop(std::fs::remove_dir_all(folder.path().join("lake/user_accesses")));
+                pinned = None;
+            }
             Action::Ask { user, from, hours, limit } => {
                 let mut query = Query::new(Of::User(format!("SE1-{user}")));
                 query.from = Some(JULY_2026 + from * HOUR + 1);

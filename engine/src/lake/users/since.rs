@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use futures::StreamExt;
 use tokio::sync::Mutex;
 
 use super::super::error::LakeError;
@@ -10,6 +11,9 @@ use super::super::log::Line;
 use super::super::types::Table;
 use super::super::{Inner, actions::within};
 use super::{Reached, sum};
+
+/// Entries of the log that are read at once.
+const AT_ONCE: usize = 16;
 
 /// What commits after a version did to the files that were live then.
 #[derive(Debug, Clone, Default)]
@@ -87,10 +91,14 @@ impl Inner {
             }
             None => Since { upto: reached.version, ..Since::default() },
         };
-        while since.upto < version {
-            let Some(lines) = self.events().read_entry(since.upto + 1).await? else { return Ok(None) };
+        // Beside one another: in a bucket each answer takes a while.
+        let entries = (since.upto + 1..=version).map(|at| self.events().read_entry(at));
+        let mut entries = futures::stream::iter(entries).buffered(AT_ONCE);
+        while let Some(lines) = entries.next().await {
+            let Some(lines) = lines? else { return Ok(None) };
             since.take(&lines);
         }
+        drop(entries);
         let since = Arc::new(since);
         *known = Some((Arc::clone(reached), Arc::clone(&since)));
         Ok(Some(since))

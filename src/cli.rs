@@ -197,6 +197,9 @@ pub struct TraceOptions {
     /// Only these columns, separated by commas [default: all but `record`].
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub columns: Option<Vec<String>>,
+    /// Say of each row why: how it stands, and its reasons. All rows are held in memory.
+    #[arg(long)]
+    pub why: bool,
     /// Count Insyn's own looks too.
     #[arg(long)]
     pub own: bool,

@@ -90,6 +90,17 @@ pub enum Standing {
     Unexplained,
 }
 
+impl Standing {
+    /// The word in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::Explained => "explained",
+            Standing::OnlyByUser => "only_by_user",
+            Standing::Unexplained => "unexplained",
+        }
+    }
+}
+
 impl Reasons {
     /// The reasons of the access at this place.
     pub fn at(&self, place: (i64, i64)) -> &[Because] {

@@ -35,6 +35,7 @@ mod settle;
 mod share;
 mod sql;
 mod usual;
+mod why;
 
 pub use backtest::{Backtest, backtest};
 pub use cases::{CaseResult, RuleTest, TestReport, test};
@@ -51,3 +52,4 @@ pub use rule::{Case, Duration, Explains, Kind, Level, Param, ParamValue, Rule, S
 pub use run::{ContextState, Limits, RunError, Window, evaluate, run};
 pub use score::{Grade, Of, Part};
 pub use share::{Explained, ExplainedDay};
+pub use why::{WHY_NEEDS, with_why};

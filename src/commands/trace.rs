@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use arrow::array::RecordBatch;
 use chrono::Utc;
 use insyn_engine::event::{PersonalNumberKind, normalise};
+use insyn_engine::session::Session;
 use insyn_engine::trace::days::{Days, days};
 use insyn_engine::trace::{self, Joined, Of, Query, Summary};
+use insyn_rules::{Asked, Reasons, WHY_NEEDS, with_why};
 
 use crate::cli::{By, Trace, TraceOf, TraceOptions};
 use crate::house::{CommandLook, House};
@@ -51,6 +53,12 @@ pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (summary, joined) = match query.limit {
+        _ if options.why => {
+            let answer = why(&house, &session, &query).await?;
+            house.looked(look(&answer.subjects, answer.summary.rows)).await?;
+            print::rows(options.format.chosen(), &answer.schema, &answer.batches, zone)?;
+            (answer.summary, answer.joined)
+        }
         Some(_) => {
             let answer = trace::trace(&session, &query).await?;
             house.looked(look(&answer.subjects, answer.summary.rows)).await?;
@@ -66,6 +74,33 @@ pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
     };
     say(&query.of, &summary, &joined);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The trace with what the organisation's own data say of each row.
+async fn why(house: &House, session: &Session, query: &Query) -> anyhow::Result<trace::Trace> {
+    let mut query = query.clone();
+    let mut hidden: Vec<&str> = Vec::new();
+    if let Some(columns) = &mut query.columns {
+        hidden.extend(WHY_NEEDS.iter().filter(|name| !columns.iter().any(|column| column == *name)));
+        columns.extend(hidden.iter().map(|name| (*name).to_owned()));
+    }
+    let mut answer = trace::trace(session, &query).await?;
+    let reasons = match (answer.summary.first, answer.summary.last) {
+        (Some(from), Some(last)) => {
+            let asked = Asked { subjects: answer.subjects.clone(), from, to: last + 1 };
+            insyn_rules::explain(&house.scheduled_pack()?, session, &asked).await?
+        }
+        _ => Reasons::default(),
+    };
+    (answer.schema, answer.batches) = with_why(&answer.schema, &answer.batches, &reasons, &hidden)?;
+    for (explanation, fault) in &reasons.failed {
+        eprintln!("note: {explanation} could not be tried: {fault}");
+    }
+    if !reasons.missing.is_empty() {
+        let missing: Vec<&str> = reasons.missing.iter().map(String::as_str).collect();
+        eprintln!("note: not all can be known: {} is not loaded", missing.join(", "));
+    }
+    Ok(answer)
 }
 
 fn say_days(answer: &Days) {

@@ -35,6 +35,31 @@ fn a_record_is_traced_in_every_form_of_its_number_and_in_every_format() {
 }
 
 #[test]
+fn a_trace_says_why_of_each_row() {
+    let house = house_with_three_looks();
+    let why = |more: &[&str]| house.rows(&[&["trace", "subject", ANNA, "--why"], more].concat());
+    assert!(why(&[]).iter().all(|row| row["standing"].is_null()), "nothing is loaded that could tell");
+    house.write(
+        "context/care_relations.csv",
+        format!(
+            "subject_id,care_unit_id,user_id,kind,valid_from,valid_to\n{ANNA},,SE1-1,visit,2026-03-02,2026-03-02\n\
+             {ANNA},E1,,visit,2025-03-05,2025-03-05\n"
+        )
+        .as_bytes(),
+    );
+    house.ok(&["context", "load"]);
+    let rows = why(&["--columns", "event_id"]);
+    let standing: Vec<&serde_json::Value> = rows.iter().map(|row| &row["standing"]).collect();
+    assert_eq!(standing[..2], [&serde_json::json!("explained"); 2], "{rows:?}");
+    assert!(
+        rows[0]["why_en"].as_str().unwrap().len() > 5 && rows[0]["why_sv"] != rows[0]["why_en"],
+        "{rows:?}"
+    );
+    assert!(rows[2]["why_en"].is_null(), "{rows:?}");
+    assert!(rows[0].get("segment").is_none(), "what was not asked for is not shown");
+}
+
+#[test]
 fn periods_and_limits_hold() {
     let house = house_with_three_looks();
     let ids = |arguments: &[&str]| -> Vec<String> {

@@ -327,13 +327,27 @@ pub fn findings() -> Vec<Finding> {
         title_en: format!("No registered care relation ({rule})"),
         reasons: vec![Text { sv: "Ingen bokning finns.".into(), en: "There is no booking.".into() }],
         created_at: START,
-        evidence: serde_json::json!({}),
+        evidence: serde_json::json!({ "never_cleared": false }),
     };
     vec![
         finding("test-unit", "SE100-U1", UNIT, Level::High, 80, &["e1", "e2", "e4"]),
         finding("test-own", "SE100-U9", UNIT, Level::Critical, 90, &["e1"]),
         finding("test-other", "SE100-U2", OTHER_UNIT, Level::Low, 20, &["e3"]),
     ]
+}
+
+/// Of ten looks on a unit in a day, eight are explained.
+fn explained(unit: &str) -> insyn_rules::ExplainedDay {
+    insyn_rules::ExplainedDay {
+        day: "2026-08-31".into(),
+        source: "journal".into(),
+        care_unit_id: Some(unit.into()),
+        controller_id: Some(CONTROLLER.into()),
+        looks: 10,
+        explained: 8,
+        only_by_user: 1,
+        unknown: 0,
+    }
 }
 
 async fn record(db: &Db) {
@@ -346,7 +360,10 @@ async fn record(db: &Db) {
         lake_version: 1,
         context_load: None,
         accesses: 8,
-        explained: insyn_rules::Explained::default(),
+        explained: insyn_rules::Explained {
+            days: Some(("2026-08-31".into(), "2026-08-31".into())),
+            rows: [UNIT, OTHER_UNIT].map(explained).to_vec(),
+        },
         rules: vec![insyn_rules::RuleRun {
             rule_id: "test-unit".into(),
             version: 1,

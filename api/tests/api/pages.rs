@@ -28,6 +28,8 @@ async fn every_page_speaks_both_languages_and_keeps_to_plain_html() {
         ("/rules".into(), "Mognad", "Maturity"),
         (format!("/rules/{rule}"), "Vad den vilar på", "What it rests on"),
         ("/runs".into(), "Ej bedömd", "Not evaluated"),
+        ("/explained".into(), "Utan känd förklaring", "No known explanation"),
+        ("/suppressions".into(), "Inget beslut täcker senare fynd.", "No decision covers later findings."),
         ("/sources/journal".into(), "Finns det som lagen frågar efter?", "Is what the law asks for there?"),
     ] {
         let who = if path == "/sign-in" { "nobody" } else { "dso" };
@@ -53,6 +55,52 @@ async fn every_page_speaks_both_languages_and_keeps_to_plain_html() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_decision_covers_later_findings_once_and_somebody_else_reviews_it() {
+    let house = house().await;
+    let finding = format!("/findings/{}", House::finding("test-unit"));
+    let decide = "outcome=authorised&comment=St%C3%B6dperson";
+    house.post_form("reviewer", &format!("{finding}/decisions"), decide).await;
+    let form = "Låt beslutet täcka senare fynd";
+    assert!(page(&house, "reviewer", &finding, "sv").await.contains(form));
+    let missing =
+        house.post_form("reviewer", &format!("{finding}/suppressions"), "covers=person&months=13").await;
+    assert_eq!(missing.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let cover = "covers=person&months=3&because=till+sommaren";
+    let covered = house.post_form("reviewer", &format!("{finding}/suppressions"), cover).await;
+    assert_eq!(covered.status, StatusCode::SEE_OTHER, "{}", covered.text());
+    assert!(!page(&house, "reviewer", &finding, "sv").await.contains(form), "once is enough");
+    let before = house.looks().len();
+    let list = page(&house, "coordinator", "/suppressions", "sv").await;
+    assert!(list.contains("till sommaren") && list.contains("Väntar på en andra person"), "{list}");
+    assert!(house.looks().len() > before, "whom it is about was seen");
+    let own = page(&house, "reviewer", "/suppressions", "sv").await;
+    assert!(!own.contains("Låt gälla"), "nobody reviews their own");
+    let id =
+        house.get("coordinator", "/api/v1/suppressions").await.json()["items"][0]["suppression_id"].clone();
+    let review = format!("/suppressions/{}/reviews", id.as_str().unwrap());
+    assert_eq!(
+        house.post_form("reviewer", &review, "keep=yes&comment=ja").await.status,
+        StatusCode::FORBIDDEN
+    );
+    house.post_form("coordinator", &review, "keep=no&comment=uppdraget+%C3%A4r+slut").await;
+    assert!(page(&house, "dso", "/suppressions", "en").await.contains("Ended"));
+    let history = page(&house, "reviewer", &finding, "en").await;
+    assert!(history.contains("Reviewed by a second person") && history.contains("uppdraget är slut"));
+}
+
+#[tokio::test]
+async fn a_reviewer_counts_within_their_units() {
+    let house = house().await;
+    let looks = async |who: &str| {
+        let rows = house.get(who, "/api/v1/explained").await.json()["items"].clone();
+        rows.as_array().unwrap().iter().map(|row| row["looks"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!((looks("dso").await, looks("auditor").await, looks("reviewer").await), (20, 20, 10));
+    let bad = house.get("dso", "/api/v1/explained?from=yesterday").await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::calendar::CalendarWindow;
 use crate::finding::Finding;
 use crate::pack::Pack;
 use crate::record::{RuleRun, RuleState};
-use crate::rule::{Rule, Text, WindowSize};
+use crate::rule::{Rule, WindowSize};
 use crate::run::{RunError, Window, run};
 
 /// What one rule finds by two settings.
@@ -18,12 +18,6 @@ use crate::run::{RunError, Window, run};
 pub struct Backtest {
     /// Which rule.
     pub rule_id: String,
-    /// Its title.
-    pub title: Text,
-    /// How it is set today: version, status, level, parameters and explanations that it leans on.
-    pub today: String,
-    /// How it is tried.
-    pub tried: String,
     /// Findings by today's setting.
     pub found_today: u64,
     /// By the one that is tried.
@@ -38,8 +32,7 @@ pub struct Backtest {
     pub failed: Option<String>,
 }
 
-/// Judges the period by both packs, keeps nothing, and compares the rules that are not set alike. `mine` says which findings
-/// the one who asks may count.
+/// Judges the period by both packs, keeps nothing, and compares the rules that are not set alike.
 ///
 /// # Errors
 /// When the tables that every rule reads cannot be read.
@@ -49,7 +42,6 @@ pub async fn backtest(
     session: &Session,
     organisation: &Organisation,
     window: Window,
-    mine: impl Fn(&Finding) -> bool,
 ) -> Result<Vec<Backtest>, RunError> {
     let changed: BTreeSet<&str> = tried
         .rules()
@@ -63,7 +55,7 @@ pub async fn backtest(
         let failed: BTreeMap<String, String> =
             report.record.rules.iter().filter_map(|run| Some((run.rule_id.clone(), why(run)?))).collect();
         let mut found: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
-        for finding in report.findings.into_iter().filter(|finding| mine(finding)) {
+        for finding in report.findings {
             found.entry(finding.rule_id.clone()).or_default().push(finding);
         }
         Ok::<_, RunError>((found, failed))
@@ -86,9 +78,6 @@ pub async fn backtest(
         then.iter().for_each(|finding| by_week.entry(week(finding)).or_default().1 += 1);
         Backtest {
             rule_id: rule.id.clone(),
-            title: rule.title.clone(),
-            today: today.rule(&rule.id).map(setting).unwrap_or_default(),
-            tried: setting(rule),
             found_today: now.len() as u64,
             found_tried: then.len() as u64,
             only_tried: then_ids.difference(&now_ids).count() as u64,

@@ -187,9 +187,7 @@ impl Desk {
                 "subject_key"
             }
         };
-        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, false)]));
-        let keys = StringArray::from_iter_values(ids.iter());
-        let keys = self.source.read_batch(RecordBatch::try_new(schema, vec![Arc::new(keys)])?)?;
+        let keys = self.source.read_batch(keys_table(ids)?)?;
         let looks = self.source.sql(&query).await?;
         let looks = looks.join(keys, JoinType::LeftSemi, &[key], &["id"], None)?;
         looks.distinct()?.collect().await
@@ -417,6 +415,13 @@ pub(crate) async fn texts(
 /// A column as text, whatever kind of text it is.
 pub(crate) fn text_array(batch: &RecordBatch, column: usize) -> Result<StringArray, DataFusionError> {
     Ok(cast(batch.column(column), &DataType::Utf8)?.as_string::<i32>().clone())
+}
+
+/// A table of one column, `id`.
+pub(crate) fn keys_table(ids: &BTreeSet<&str>) -> Result<RecordBatch, DataFusionError> {
+    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, false)]));
+    let keys = StringArray::from_iter_values(ids.iter());
+    Ok(RecordBatch::try_new(schema, vec![Arc::new(keys)])?)
 }
 
 fn pairs_table(

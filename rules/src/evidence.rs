@@ -1,15 +1,13 @@
 //! Evidence: a copy of the context rows that a finding rested on, so that it can be judged when they have changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::Array;
 use arrow::json::ArrayWriter;
 use datafusion::error::DataFusionError;
 use serde_json::{Map, Value};
 
-use crate::desk::{Desk, text_array};
+use crate::desk::{Desk, keys_table, text_array};
 
 /// A finding's rows of one table are cut here; the count of all stands beside them.
 const MOST_ROWS: usize = 50;
@@ -105,10 +103,8 @@ async fn rows(
     column: &str,
     ids: &BTreeSet<&str>,
 ) -> Result<Vec<(String, String)>, DataFusionError> {
-    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, false)]));
-    let keys = StringArray::from(ids.iter().copied().collect::<Vec<_>>());
-    let keys = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(keys)])?;
-    desk.put("finding_keys", schema, vec![vec![keys]])?;
+    let keys = keys_table(ids)?;
+    desk.put("finding_keys", keys.schema(), vec![vec![keys]])?;
     let query =
         format!("select k.id as key_of_finding, t.* from {table} t join finding_keys k on k.id = t.{column}");
     let mut found = Vec::new();

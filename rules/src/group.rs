@@ -13,7 +13,7 @@ use crate::finding::{Event, Finding, FindingStatus, Outcome, identity, rfc3339};
 use crate::hits::Hit;
 use crate::rest::most;
 use crate::rule::{Level, Rule, Text};
-use crate::run::{Limits, Window, plain};
+use crate::run::{Limits, Window, in_time};
 use crate::score::{self, Other, Part};
 use crate::usual;
 
@@ -49,18 +49,11 @@ pub(crate) async fn findings(
     let asked: Vec<Option<usual::Asked>> = groups.keys().map(asked).collect();
     let some: Vec<usual::Asked> = asked.iter().flatten().cloned().collect();
     // What a score says beside is not worth a run.
-    let told = tokio::time::timeout(Limits::default().rule_time, usual::usual(desk, zone, &some)).await;
-    let told = match told {
-        Ok(Ok(told)) => told,
-        Ok(Err(error)) => {
-            tracing::warn!("how usual looks are is in no score: {}", plain(&error));
-            vec![None; some.len()]
-        }
-        Err(_) => {
-            tracing::warn!("how usual looks are is in no score: it was stopped at its time limit");
-            vec![None; some.len()]
-        }
-    };
+    let told = in_time(Limits::default().rule_time, usual::usual(desk, zone, &some)).await;
+    let told = told.unwrap_or_else(|why| {
+        tracing::warn!("how usual looks are is in no score: {why}");
+        vec![None; some.len()]
+    });
     let mut known = told.into_iter();
     let mut findings = Vec::with_capacity(groups.len());
     for (((rule, user, subject, calendar), hits), asked) in groups.into_iter().zip(asked) {

@@ -13,7 +13,7 @@ use crate::explain::{self, EXPLAINED, lay};
 use crate::measure::fake;
 use crate::pack::Pack;
 use crate::rule::{Kind, Rule, Status, Text};
-use crate::run::{Limits, RunError, Stored, Window, plain, sight, slices};
+use crate::run::{Limits, RunError, Stored, Window, in_time, sight, slices};
 use crate::sql;
 
 /// What one rule names, in the real log and by chance.
@@ -118,10 +118,5 @@ async fn named(rule: &Rule, desk: &Desk, slice: (i64, i64)) -> Result<[u64; 3], 
         let count = |n: usize| rows.first().and_then(|row| row[n].as_ref()?.parse().ok()).unwrap_or(0);
         Ok::<_, DataFusionError>([count(0), count(1), count(2)])
     };
-    match tokio::time::timeout(Limits::default().rule_time, counts).await {
-        Ok(counts) => counts.map_err(|error| plain(&error)),
-        Err(_) => {
-            Err(format!("stopped after {} seconds, its time limit", Limits::default().rule_time.as_secs()))
-        }
-    }
+    in_time(Limits::default().rule_time, counts).await
 }

@@ -186,21 +186,19 @@ async fn judge_all(
             }
             hits::name_activities(&mut hits[before..], &rows)?;
             if explained.is_ok() && !explanations.is_empty() {
-                let graded =
-                    tokio::time::timeout(limits.rule_time, explain::grade(&mut hits[before..], &desk));
+                let graded = in_time(limits.rule_time, explain::grade(&mut hits[before..], &desk)).await;
                 // What a score says beside is not worth a run.
-                if let Some(why) = stopped(graded.await) {
+                if let Err(why) = graded {
                     tracing::warn!("reasons do not count in the scores of a part of the period: {why}");
                 }
             }
             // What an explanation with a fault would have explained is not known of any day.
             counting = counting.filter(|_| explained.is_ok());
-            if let Some(counted) = &mut counting {
-                let added = tokio::time::timeout(limits.rule_time, counted.add(&desk, slice));
-                if let Some(why) = stopped(added.await) {
-                    tracing::warn!("how much is explained is not counted: {why}");
-                    counting = None;
-                }
+            if let Some(counted) = &mut counting
+                && let Err(why) = in_time(limits.rule_time, counted.add(&desk, slice)).await
+            {
+                tracing::warn!("how much is explained is not counted: {why}");
+                counting = None;
             }
         }
         shares = counting.map(|counting| counting.done(&desk)).unwrap_or_default();
@@ -363,13 +361,7 @@ async fn judge(
         let frame = desk.ctx.sql(&rendered.sql).await?;
         frame.limit(0, Some(left + 1))?.collect().await
     };
-    let batches = match tokio::time::timeout(limits.rule_time, answer).await {
-        Ok(Ok(batches)) => batches,
-        Ok(Err(error)) => return Err(plain(&error)),
-        Err(_) => {
-            return Err(format!("stopped after {} seconds, its time limit", limits.rule_time.as_secs()));
-        }
-    };
+    let batches = in_time(limits.rule_time, answer).await?;
     if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > left {
         return Err(format!(
             "stopped at {} rows, its limit; its parameters let too much through",
@@ -433,14 +425,14 @@ async fn homes(desk: &Desk) -> Result<HashMap<String, Vec<String>>, DataFusionEr
     Ok(homes)
 }
 
-/// Why something came to no end, if it did not.
-pub(crate) fn stopped(
-    outcome: Result<Result<(), DataFusionError>, tokio::time::error::Elapsed>,
-) -> Option<String> {
-    match outcome {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(plain(&error)),
-        Err(_) => Some("it was stopped at its time limit".into()),
+/// What comes of it, or why nothing does: its error, or that it took longer than this.
+pub(crate) async fn in_time<T>(
+    limit: Time,
+    work: impl Future<Output = Result<T, DataFusionError>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome.map_err(|error| plain(&error)),
+        Err(_) => Err(format!("stopped after {} seconds, its time limit", limit.as_secs())),
     }
 }
 

@@ -64,11 +64,9 @@ pub(crate) async fn usual(
         let subjects: BTreeSet<&str> = places.iter().map(|place| asked[*place].subject.as_str()).collect();
         let mut looks = Looks::default();
         looks.add(desk, By::Subject, &subjects, period).await?;
-        let readers = looks.readers(&subjects);
-        let users: BTreeSet<String> =
-            readers.values().flatten().map(|(user, _)| looks.users.names[*user as usize].clone()).collect();
+        let readers: BTreeSet<&str> = looks.users.names.iter().map(String::as_str).collect();
         let mut all = Looks::default();
-        all.add(desk, By::User, &users.iter().map(String::as_str).collect(), period).await?;
+        all.add(desk, By::User, &readers, period).await?;
         let mut compared = Compared::of(all);
         for place in places {
             let one = &asked[*place];
@@ -129,17 +127,6 @@ impl Looks {
             }
         }
         Ok(())
-    }
-
-    /// By subject: who opened the record, and when.
-    fn readers(&self, subjects: &BTreeSet<&str>) -> HashMap<u32, Vec<(u32, i32)>> {
-        let wanted: BTreeSet<u32> =
-            subjects.iter().filter_map(|subject| self.subjects.numbers.get(*subject)).copied().collect();
-        let mut readers: HashMap<u32, Vec<(u32, i32)>> = HashMap::new();
-        for (user, subject, day) in self.rows.iter().filter(|(_, subject, _)| wanted.contains(subject)) {
-            readers.entry(*subject).or_default().push((*user, *day));
-        }
-        readers
     }
 }
 

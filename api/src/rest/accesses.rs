@@ -8,11 +8,12 @@ use insyn_engine::{
     event::COLUMNS,
     trace::{Joined, Of},
 };
-use insyn_review::{Action, Purpose, purpose};
+use insyn_review::Action;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    must_be_stated,
     paging::{Ask, page},
     session, stated,
 };
@@ -333,9 +334,7 @@ async fn respond(
     ask: Ask,
     stated: Option<Stated>,
 ) -> Result<Response, Problem> {
-    if stated.is_none() && purpose(Action::Trace) == Purpose::ReasonOrCase {
-        return Err(Problem::reason_required());
-    }
+    must_be_stated(stated.as_ref(), Action::Trace)?;
     let page = page(&session(app).await?, caller, &of, &ask).await?;
     look::look(app, caller, seen(&of, &ask, stated.as_ref(), &page.trace.batches)).await?;
     let summary = &page.trace.summary;

@@ -7,13 +7,13 @@ use insyn_engine::trace::{
     Of,
     days::{self, Days},
 };
-use insyn_review::{Action, Purpose, purpose};
+use insyn_review::Action;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     accesses::{JoinedView, asked_for, joined, seen},
-    paging, session, stated,
+    must_be_stated, paging, session, stated,
 };
 use crate::{
     app::App,
@@ -113,9 +113,7 @@ pub(crate) async fn of_user(
 ) -> Result<Response, Problem> {
     let ask = asked_for(&app, &parameters, KNOWN)?;
     let stated = stated(&parameters, &headers);
-    if stated.is_none() && purpose(Action::Trace) == Purpose::ReasonOrCase {
-        return Err(Problem::reason_required());
-    }
+    must_be_stated(stated.as_ref(), Action::Trace)?;
     let of = Of::User(id);
     let found = days::days(&session(&app).await?, &paging::query(&caller, &of, &ask)).await?;
     let mut seen = seen(&of, &ask, stated.as_ref(), &found.batches);

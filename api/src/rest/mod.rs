@@ -12,6 +12,7 @@ pub(crate) mod suppressions;
 
 use axum::http::HeaderMap;
 use insyn_engine::session::{Scope, Session};
+use insyn_review::{Action, Purpose, purpose};
 
 use crate::{app::App, forms::Parameters, handles::Stated, problem::Problem};
 
@@ -25,6 +26,14 @@ pub(crate) fn stated(parameters: &Parameters, headers: &HeaderMap) -> Option<Sta
     let reason = parameters.get("reason").map(str::to_owned).or_else(|| header_text(headers, "insyn-reason"));
     let case = parameters.get("case").map(str::to_owned).or_else(|| header_text(headers, "insyn-case"));
     Stated::new(reason.as_deref(), case.as_deref())
+}
+
+/// Refuses where a reason has to be stated for this and none was.
+pub(crate) fn must_be_stated(stated: Option<&Stated>, action: Action) -> Result<(), Problem> {
+    match stated.is_none() && purpose(action) == Purpose::ReasonOrCase {
+        true => Err(Problem::reason_required()),
+        false => Ok(()),
+    }
 }
 
 /// A header's text: UTF-8, else each byte a character of ISO 8859-1, as old clients send it.

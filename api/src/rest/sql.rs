@@ -2,12 +2,12 @@
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use insyn_ingest::tables::{Known, with_tables};
-use insyn_review::{Action, Filter, Purpose, Scope, purpose};
+use insyn_review::{Action, Filter, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{session, stated};
+use super::{must_be_stated, session, stated};
 use crate::{
     app::App,
     forms::{Json, Parameters},
@@ -62,9 +62,7 @@ pub(crate) async fn query(
 ) -> Result<Response, Problem> {
     let stated = Stated::new(request.reason.as_deref(), request.case.as_deref())
         .or_else(|| stated(&Parameters(Vec::new()), &headers));
-    if stated.is_none() && purpose(Action::Sql) == Purpose::ReasonOrCase {
-        return Err(Problem::reason_required());
-    }
+    must_be_stated(stated.as_ref(), Action::Sql)?;
     let mut session = session(&app).await?;
     if !request.own {
         session = session.without_own()?;

@@ -5,7 +5,7 @@
 //! lake open elsewhere may still read an older version, or be about to commit upon it: then all of this waits for the
 //! grace that replaced files have anyway. Where nobody else has it open, nothing needs to wait.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -139,10 +139,12 @@ impl Inner {
         Ok(state.files.iter().map(|file| within(table, &file.path).to_owned()).collect())
     }
 
-    /// Takes out of the side tables what does not count any more.
-    async fn clean_items(&self) -> Result<(), LakeError> {
+    /// Takes out of the side tables what does not count any more, and what an amendment that died has left: it must not
+    /// come to count by the steps of another.
+    pub(super) async fn clean_items(&self) -> Result<(), LakeError> {
         let state = self.events().current().await?;
-        for source in state.again.keys() {
+        let sources: BTreeSet<&String> = state.sources.keys().chain(state.again.keys()).collect();
+        for source in sources {
             clean_of(self, source, &state).await?;
         }
         Ok(())

@@ -259,11 +259,7 @@ impl Lake {
         let _lease = self.lease().await?;
         let plan = Arc::new(plan.clone());
         let run = Run { plan: Arc::clone(&plan), by: by.to_owned(), at: Utc::now().timestamp_micros() };
-        // What an amendment that died has left must not come to count by the steps of this one.
-        let state = self.inner.events().current().await?;
-        for source in state.sources.keys() {
-            retain_items::clean_of(&self.inner, source, &state).await?;
-        }
+        self.inner.clean_items().await?;
         let mut shares = Shares::default();
         let mut gone = Survey::default();
         for attempt in 1.. {

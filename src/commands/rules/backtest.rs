@@ -37,7 +37,7 @@ pub(super) async fn run(
     }
     let session = house.session(false).await?;
     let window = Window { from, to };
-    let compared = insyn_rules::backtest(&today, &tried, &session, organisation, window, |_| true).await?;
+    let compared = insyn_rules::backtest(&today, &tried, &session, organisation, window).await?;
     let lines: Vec<Line<'_>> = compared
         .iter()
         .flat_map(|one| {

@@ -59,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) handles: Handles,
     pub(crate) counters: crate::health::Counters,
     pub(crate) recent: crate::quiet::Kept,
+    pub(crate) trials: crate::trials::Trials,
 }
 
 impl App {
@@ -69,6 +70,7 @@ impl App {
             handles: Handles::default(),
             counters: Default::default(),
             recent: Default::default(),
+            trials: Default::default(),
         };
         App { inner: Arc::new(inner) }
     }
@@ -84,6 +86,10 @@ impl App {
 
     pub(crate) fn recent(&self) -> &crate::quiet::Kept {
         &self.inner.recent
+    }
+
+    pub(crate) fn trials(&self) -> &crate::trials::Trials {
+        &self.inner.trials
     }
 
     pub(crate) fn counters(&self) -> &crate::health::Counters {

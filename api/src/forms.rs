@@ -23,6 +23,11 @@ impl Fields {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim()).unwrap_or_default()
     }
 
+    /// Whether the field came at all.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
     /// The field's value just as it came: for passwords.
     pub(crate) fn raw(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).unwrap_or_default()
@@ -199,7 +204,7 @@ pub(crate) fn instant(
 }
 
 /// The first instant of a local day: where midnight does not exist, the next hour that does.
-fn midnight(day: chrono::NaiveDate, zone: chrono_tz::Tz) -> Option<i64> {
+pub(crate) fn midnight(day: chrono::NaiveDate, zone: chrono_tz::Tz) -> Option<i64> {
     use chrono::TimeZone;
     (0..4).find_map(|hour| {
         let local = day.and_hms_opt(hour, 0, 0)?;

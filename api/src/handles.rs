@@ -151,7 +151,8 @@ impl Inner {
     }
 }
 
-fn random() -> String {
+/// A name that nobody guesses.
+pub(crate) fn random() -> String {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let bytes: [u8; 16] = rand::rng().random();
     URL_SAFE_NO_PAD.encode(bytes)

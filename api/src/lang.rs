@@ -73,6 +73,14 @@ impl Lang {
         }
     }
 
+    /// A part of one, as percent with one decimal.
+    pub(crate) fn share(self, part: f64) -> String {
+        match self {
+            Lang::Sv => format!("{}\u{a0}%", self.decimal(part * 100.0)),
+            Lang::En => format!("{}%", self.decimal(part * 100.0)),
+        }
+    }
+
     /// Digits in groups of three: by a no-break space in Swedish, a comma in English.
     pub(crate) fn number(self, number: u64) -> String {
         let digits = number.to_string();
@@ -85,6 +93,12 @@ impl Lang {
             grouped.push(digit);
         }
         grouped
+    }
+
+    /// With one decimal.
+    pub(crate) fn decimal(self, number: f64) -> String {
+        let text = format!("{number:.1}");
+        if self == Lang::Sv { text.replace('.', ",") } else { text }
     }
 
     /// A share as percent with one decimal.

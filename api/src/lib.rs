@@ -31,6 +31,7 @@ mod sessions;
 mod shape;
 mod texts;
 mod trail;
+mod trials;
 
 pub use app::{App, AppParts, DemoAccount};
 pub use routes::{Needs, RouteInfo, route_table, router};

@@ -72,6 +72,7 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
     const LOOK: Needs = Any(&[Action::Trace, Action::TraceFinding]);
     const DECIDE: Needs = Any(&[Action::Decide]);
     const COVER: Needs = Any(&[Action::Decide, Action::Assign]);
+    const TRY: Needs = Any(&[Action::TryRules]);
     const RUN: Needs = Any(&[Action::RunRules, Action::TryRules]);
     const RUNS: Needs = Any(&[Action::SeeRuns]);
     const COUNTS: Needs = Any(&[Action::SeeCounts]);
@@ -99,7 +100,10 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
         of("POST", "/users/{handle}", LOOK, post(pages::accesses::state_user)),
         of("GET", "/rules", RULES, get(pages::rules::list)),
         of("GET", "/rules/{id}", RULES, get(pages::rules::show)),
+        of("POST", "/rules/{id}/trials", TRY, post(pages::trial::start)),
+        of("GET", "/trials/{id}", TRY, get(pages::trial::show)),
         of("GET", "/runs", RUNS, get(pages::runs::list)),
+        of("GET", "/quality", COUNTS, get(pages::quality::show)),
         of("GET", "/explained", COUNTS, get(pages::explained::show)),
         of("GET", "/sources/{name}", SOURCES, get(pages::source::show)),
         of("GET", "/assets/{name}", Nobody, get(assets::asset)),
@@ -120,7 +124,9 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
         of("GET", "/api/v1/rules", RULES, get(rest::rules::list)),
         of("GET", "/api/v1/rules/{id}", RULES, get(rest::rules::show)),
         of("POST", "/api/v1/rules/{id}/runs", RUN, post(rest::rules::run)),
+        of("GET", "/api/v1/trials/{id}", TRY, get(rest::trials::show)),
         of("GET", "/api/v1/runs", RUNS, get(rest::rules::runs)),
+        of("GET", "/api/v1/quality", COUNTS, get(rest::quality::show)),
         of("GET", "/api/v1/explained", COUNTS, get(rest::explained::list)),
         of("GET", "/api/v1/sources", SOURCES, get(rest::sources::list)),
         of("GET", "/api/v1/sources/coverage", SOURCES, get(rest::sources::coverage)),

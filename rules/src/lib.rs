@@ -37,7 +37,7 @@ mod sql;
 mod usual;
 mod why;
 
-pub use backtest::{Backtest, backtest};
+pub use backtest::{Backtest, BacktestLevel, BacktestWeek, as_override, backtest, changed};
 pub use cases::{CaseResult, RuleTest, TestReport, test};
 pub use check::{Problem, check};
 pub use explain::{Asked, Because, Reasons, Standing, explain};

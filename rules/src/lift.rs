@@ -6,7 +6,7 @@
 
 use datafusion::error::DataFusionError;
 use insyn_engine::session::Session;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::desk::Desk;
 use crate::explain::{self, EXPLAINED, lay};
@@ -17,7 +17,7 @@ use crate::run::{Limits, RunError, Stored, Window, in_time, sight, slices};
 use crate::sql;
 
 /// What one rule names, in the real log and by chance.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lift {
     /// Which rule.
     pub rule_id: String,

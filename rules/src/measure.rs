@@ -12,7 +12,7 @@ use chrono::DateTime;
 use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
 use insyn_engine::session::Session;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::desk::{Desk, text_array};
 use crate::explain;
@@ -22,7 +22,7 @@ use crate::rule::{Explains, Rule, Text};
 use crate::run::{Limits, RunError, Stored, Window, slices};
 
 /// What explanations explain of a period.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// Looks: accesses by people at work to a known person's record.
     pub looks: u64,
@@ -39,7 +39,7 @@ pub struct Measured {
 }
 
 /// What one explanation explains.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredExplanation {
     /// Which.
     pub explanation: String,
@@ -62,7 +62,7 @@ pub struct MeasuredExplanation {
 }
 
 /// A part of the looks, and how many of it are explained.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Share {
     /// As `2026-03`, in the organisation's zone.
     pub month: String,

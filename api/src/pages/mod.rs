@@ -6,12 +6,14 @@ pub(crate) mod error;
 pub(crate) mod explained;
 pub(crate) mod finding;
 pub(crate) mod findings;
+pub(crate) mod quality;
 pub(crate) mod rules;
 pub(crate) mod runs;
 pub(crate) mod sign_in;
 pub(crate) mod source;
 pub(crate) mod start;
 pub(crate) mod suppressions;
+pub(crate) mod trial;
 mod visits;
 mod why;
 mod words;
@@ -34,8 +36,8 @@ pub(crate) struct Page {
     pub(crate) person: Option<Person>,
     /// The same page in the other language.
     pub(crate) other_language: String,
-    /// Where the page goes again by itself, if it does.
-    pub(crate) refresh: Option<&'static str>,
+    /// After how many seconds the page goes where by itself, if it does.
+    pub(crate) refresh: Option<(u8, String)>,
     pub(crate) notice: Option<String>,
     pub(crate) organisation: String,
     pub(crate) zone: String,

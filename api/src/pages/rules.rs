@@ -1,11 +1,15 @@
 //! The rules, as text that a data protection officer reads.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::StatusCode, response::Response};
 use insyn_review::Action;
 use insyn_rules::Rule;
 
-use super::{Page, Section, Visitor, html, paragraphs, words};
+use super::{
+    Page, Section, Visitor, html, html_with, paragraphs, quality,
+    trial::{self, TrialForm, TrialRow},
+    words,
+};
 use crate::{app::App, forms::Part, guard::Caller, lang::Lang, problem::Problem};
 
 #[derive(Template)]
@@ -13,6 +17,7 @@ use crate::{app::App, forms::Part, guard::Caller, lang::Lang, problem::Problem};
 struct RulesPage {
     page: Page,
     rules: Vec<RuleRow>,
+    may_see_counts: bool,
 }
 
 #[derive(Template)]
@@ -24,6 +29,11 @@ struct RulePage {
     params: Vec<Parameter>,
     sql: String,
     may_see_findings: bool,
+    /// For those who may try another setting.
+    trial_form: Option<TrialForm>,
+    trials: Vec<TrialRow>,
+    /// For those who may see counts.
+    record: Option<quality::Record>,
 }
 
 struct RuleRow {
@@ -41,10 +51,10 @@ struct Parameter {
     value: String,
 }
 
-pub(crate) async fn list(State(app): State<App>, visitor: Visitor) -> Response {
+pub(crate) async fn list(State(app): State<App>, caller: Caller, visitor: Visitor) -> Response {
     let rules = app.pack.rules().iter().map(|rule| row(visitor.lang, rule)).collect();
     let page = Page::new(&app, &visitor, visitor.lang.texts().rules_title);
-    html(&RulesPage { page, rules })
+    html(&RulesPage { page, rules, may_see_counts: caller.may(Action::SeeCounts) })
 }
 
 pub(crate) async fn show(
@@ -54,7 +64,21 @@ pub(crate) async fn show(
     Part(id): Part,
 ) -> Result<Response, Problem> {
     let rule = app.pack.rule(&id).ok_or_else(|| Problem::not_found("rule"))?;
-    let page = Page::new(&app, &visitor, visitor.lang.of(&rule.title));
+    let may_try = caller.may(Action::TryRules);
+    let form = may_try.then(|| trial::form(&app, &caller, visitor.lang, rule, None));
+    page(&app, &caller, &visitor, rule, StatusCode::OK, form).await
+}
+
+/// A rule's page, with the form as it is filled in.
+pub(crate) async fn page(
+    app: &App,
+    caller: &Caller,
+    visitor: &Visitor,
+    rule: &Rule,
+    status: StatusCode,
+    trial_form: Option<TrialForm>,
+) -> Result<Response, Problem> {
+    let page = Page::new(app, visitor, visitor.lang.of(&rule.title));
     let params = rule
         .params
         .iter()
@@ -68,14 +92,26 @@ pub(crate) async fn show(
             Parameter { name: name.clone(), value }
         })
         .collect();
-    Ok(html(&RulePage {
-        page,
-        rule: row(visitor.lang, rule),
-        parts: parts(visitor.lang, rule),
-        params,
-        sql: rule.sql.trim().to_owned(),
-        may_see_findings: caller.may(Action::ReadFindings),
-    }))
+    Ok(html_with(
+        status,
+        &RulePage {
+            page,
+            rule: row(visitor.lang, rule),
+            parts: parts(visitor.lang, rule),
+            params,
+            sql: rule.sql.trim().to_owned(),
+            may_see_findings: caller.may(Action::ReadFindings),
+            trials: match trial_form {
+                Some(_) => trial::rows(app, caller, visitor.lang, rule),
+                None => Vec::new(),
+            },
+            trial_form,
+            record: match caller.may(Action::SeeCounts) {
+                true => Some(quality::record(app, caller, visitor.lang, rule).await?),
+                false => None,
+            },
+        },
+    ))
 }
 
 /// What a rule says of itself.

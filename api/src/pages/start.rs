@@ -69,7 +69,7 @@ pub(crate) async fn start(
     let lang = visitor.lang;
     let live = parameters.get("live") != Some("off");
     let mut page = Page::new(&app, &visitor, lang.texts().start_title);
-    page.refresh = live.then_some("/");
+    page.refresh = live.then(|| (10, "/".to_owned()));
     let sources =
         if caller.may(Action::SeeSources) { rest::sources::statuses(&app).await? } else { Vec::new() };
     let counts =

@@ -5,10 +5,12 @@ pub(crate) mod days;
 pub(crate) mod explained;
 pub(crate) mod findings;
 pub(crate) mod paging;
+pub(crate) mod quality;
 pub(crate) mod rules;
 pub(crate) mod sources;
 pub(crate) mod sql;
 pub(crate) mod suppressions;
+pub(crate) mod trials;
 
 use axum::http::HeaderMap;
 use insyn_engine::session::{Scope, Session};

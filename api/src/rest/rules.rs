@@ -1,5 +1,7 @@
 //! The pack, runs now and in the dry, and what ran.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::State,
     http::StatusCode,
@@ -32,6 +34,10 @@ pub(crate) struct RunRequest {
     to: Option<String>,
     /// True: nothing is kept, and the findings are in the answer.
     dry_run: bool,
+    /// With `dry_run`: a trial of another setting, by the names of parameters, `level` and `status`. It is judged in the
+    /// background beside today's setting, and gives counts only.
+    #[schema(example = json!({ "before": "7 days", "level": "low" }))]
+    set: BTreeMap<String, Value>,
 }
 
 /// What a run came to.
@@ -76,11 +82,13 @@ pub(crate) async fn show(State(app): State<App>, Part(id): Part) -> Result<Respo
     Ok(axum::Json(body(rule)).into_response())
 }
 
-/// Runs one rule, now and for good, or in the dry over a period.
+/// Runs one rule, now and for good, or in the dry over a period; or tries another setting.
 #[utoipa::path(post, path = "/api/v1/rules/{id}/runs", tag = "rules",
     params(("id" = String, Path, description = "The rule's id")), request_body = RunRequest, responses(
     (status = 200, description = "A dry run", body = RunBody),
     (status = 201, description = "A run whose findings were kept", body = RunBody),
+    (status = 202, description = "A trial of another setting, under way; `Location` says where to ask for it",
+        body = super::trials::TrialView),
     (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn run(
@@ -93,11 +101,22 @@ pub(crate) async fn run(
     if app.pack.rule(&id).is_none() {
         return Err(Problem::not_found("rule"));
     }
+    if !request.set.is_empty() && !request.dry_run {
+        return Err(Problem::bad_request(
+            "set_needs_dry_run",
+            "found `set` without `dry_run`: a setting is tried in the dry; what holds is set in the organisation's own rules",
+        ));
+    }
     let pack = (*app.pack).clone().only(|rule| rule.id == id);
     let time = |name, text: &Option<String>, end| {
         text.as_deref().map(|text| instant(name, text, app.zone(), end)).transpose()
     };
     let window = Window { from: time("from", &request.from, false)?, to: time("to", &request.to, true)? };
+    if !request.set.is_empty() {
+        return super::trials::start(&app, &caller, &id, &request.set, window).await;
+    }
+    // What is kept goes first; what is only tried takes turns.
+    let _turn = if request.dry_run { Some(app.trials().turn().await?) } else { None };
     let session = super::session(&app).await?;
     let store: Option<&dyn FindingStore> = if request.dry_run { None } else { Some(&app.db) };
     let report = insyn_rules::run(&pack, &session, &app.organisation, window, store)

@@ -300,7 +300,7 @@ const TABLES: &[(&str, &str)] = &[
     (
         "subjects.csv",
         "subject_id,name,address,postcode,protected_identity,public_figure,deceased_on\n\
-         191212121212,Anna Alm,,,true,false,\n201212121212,Bo Björk,,,false,false,\n",
+         191212121212,Anna Alm,,,true,false,\n201212121212,Bo Björk,,,false,false,2026-08-10\n",
     ),
 ];
 

@@ -8,3 +8,4 @@ mod pages;
 mod problems;
 mod roles;
 mod rows;
+mod trials;

@@ -29,6 +29,7 @@ async fn every_page_speaks_both_languages_and_keeps_to_plain_html() {
         (format!("/rules/{rule}"), "Vad den vilar på", "What it rests on"),
         ("/runs".into(), "Ej bedömd", "Not evaluated"),
         ("/explained".into(), "Utan känd förklaring", "No known explanation"),
+        ("/quality".into(), "Hur reglerna träffar", "How the rules do"),
         ("/suppressions".into(), "Inget beslut täcker senare fynd.", "No decision covers later findings."),
         ("/sources/journal".into(), "Finns det som lagen frågar efter?", "Is what the law asks for there?"),
     ] {
@@ -101,6 +102,13 @@ async fn a_reviewer_counts_within_their_units() {
     assert_eq!((looks("dso").await, looks("auditor").await, looks("reviewer").await), (20, 20, 10));
     let bad = house.get("dso", "/api/v1/explained?from=yesterday").await;
     assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+    let found = async |who: &str| {
+        let rows = house.get(who, "/api/v1/quality?until=2026-09&months=2").await.json()["items"].clone();
+        let months = |rule: &serde_json::Value| rule["months"].as_array().unwrap().clone();
+        let of_rule = rows.as_array().unwrap().iter().flat_map(months).collect::<Vec<_>>();
+        of_rule.iter().map(|month| month["found"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!((found("dso").await, found("auditor").await, found("reviewer").await), (3, 3, 1));
 }
 
 #[tokio::test]

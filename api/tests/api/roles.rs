@@ -26,7 +26,10 @@ GET /users/{handle} | dso coordinator reviewer investigator program
 POST /users/{handle} | dso coordinator reviewer investigator program
 GET /rules | dso coordinator reviewer investigator auditor operator
 GET /rules/{id} | dso coordinator reviewer investigator auditor operator
+POST /rules/{id}/trials | dso coordinator
+GET /trials/{id} | dso coordinator
 GET /runs | dso coordinator auditor operator
+GET /quality | dso coordinator reviewer auditor
 GET /explained | dso coordinator reviewer auditor
 GET /sources/{name} | dso coordinator reviewer investigator auditor operator
 GET /assets/{name} | nobody dso coordinator reviewer investigator auditor operator program
@@ -47,7 +50,9 @@ POST /api/v1/suppressions/{id}/reviews | coordinator reviewer
 GET /api/v1/rules | dso coordinator reviewer investigator auditor operator
 GET /api/v1/rules/{id} | dso coordinator reviewer investigator auditor operator
 POST /api/v1/rules/{id}/runs | dso coordinator
+GET /api/v1/trials/{id} | dso coordinator
 GET /api/v1/runs | dso coordinator auditor operator
+GET /api/v1/quality | dso coordinator reviewer auditor
 GET /api/v1/explained | dso coordinator reviewer auditor
 GET /api/v1/sources | dso coordinator reviewer investigator auditor operator
 GET /api/v1/sources/coverage | dso coordinator reviewer investigator auditor operator

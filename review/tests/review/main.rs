@@ -5,6 +5,7 @@ mod crash;
 mod decisions;
 mod lists;
 mod migrations;
+mod quality;
 mod recording;
 mod retention;
 mod sign_in;

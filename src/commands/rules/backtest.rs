@@ -37,16 +37,18 @@ pub(super) async fn run(
     }
     let session = house.session(false).await?;
     let window = Window { from, to };
-    let compared = insyn_rules::backtest(&today, &tried, &session, organisation, window).await?;
+    let which = insyn_rules::changed(&today, &tried);
+    let compared =
+        insyn_rules::backtest((&today, &tried), &which, &session, organisation, window, |_| true).await?;
     let lines: Vec<Line<'_>> = compared
         .iter()
         .flat_map(|one| {
-            one.by_week.iter().map(|((week, unit), (today, tried))| Line {
+            one.weeks.iter().map(|week| Line {
                 rule_id: &one.rule_id,
-                week: week.strip_prefix("week ").unwrap_or(week),
-                care_unit_id: unit.as_deref(),
-                today: *today,
-                tried: *tried,
+                week: &week.week,
+                care_unit_id: week.care_unit_id.as_deref(),
+                today: week.today,
+                tried: week.tried,
             })
         })
         .collect();

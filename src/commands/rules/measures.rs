@@ -3,11 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use insyn_rules::Window;
 use serde::Serialize;
 
-use crate::house::House;
+use crate::house::{House, os_account};
 use crate::print;
+
+/// Pages show what was measured last, and how it drifts.
+const UNKEPT: &str = "what was measured could not be kept";
 
 #[derive(Serialize)]
 struct Explaining<'a> {
@@ -50,7 +54,9 @@ pub(super) async fn explanations(
     let zone = house.config.organisation.timezone;
     let (from, to) = print::period(from, to, zone)?;
     let session = house.session(false).await?;
-    let measured = insyn_rules::measure(&house.pack()?, &session, Window { from, to }).await?;
+    let window = Window { from, to };
+    let measured = insyn_rules::measure(&house.pack()?, &session, window).await?;
+    house.db().await?.keep_explaining(&os_account(), window, &measured).await.context(UNKEPT)?;
     let lines: Vec<Explaining<'_>> = measured
         .explanations
         .iter()
@@ -116,7 +122,9 @@ pub(super) async fn lift(
     let zone = house.config.organisation.timezone;
     let (from, to) = print::period(from, to, zone)?;
     let session = house.session(false).await?;
-    let lifts = insyn_rules::lift(&house.pack()?, &session, Window { from, to }).await?;
+    let window = Window { from, to };
+    let lifts = insyn_rules::lift(&house.pack()?, &session, window).await?;
+    house.db().await?.keep_lifts(&os_account(), window, &lifts).await.context(UNKEPT)?;
     let lines: Vec<Lifted<'_>> = lifts
         .iter()
         .map(|one| Lifted {

@@ -9,6 +9,7 @@ mod metered;
 mod shown;
 mod walk;
 mod watch;
+mod written;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
@@ -122,51 +124,81 @@ async fn answer(
 ) -> Result<Answer, SqlError> {
     let statement = parse(query, limits)?;
     let turn: SemaphorePermit<'static> = turn().await;
-    let state = session.datafusion().state();
-    let planned = state.statement_to_plan(statement).await;
-    let plan = planned.map_err(|e| not_planned(session, e))?;
-    walk::check(&plan, limits)?;
-    let subject_columns = shown::numbers(&plan)?;
-    let asked = walk::numbers_asked_for(&plan);
-    let plan = state.create_physical_plan(&plan).await.map_err(|e| not_planned(session, e))?;
-    let plan = metered::meter(plan, watch).map_err(|e| failed(&e))?;
-    let runtime = session.bounded_runtime(limits.memory).map_err(|e| failed(&e))?;
-    let unbounded = state.task_ctx();
-    let context = TaskContext::new(
-        None,
-        unbounded.session_id(),
-        // Smaller batches than usual: what a batch holds is what the memory pool sees too late.
-        unbounded.session_config().clone().with_batch_size(2048),
-        unbounded.scalar_functions().clone(),
-        unbounded.higher_order_functions().clone(),
-        unbounded.aggregate_functions().clone(),
-        unbounded.window_functions().clone(),
-        runtime,
-    );
-    let context = Arc::new(context);
-    // On threads of its own: a query that does not wait holds up other queries, never the server. Dropping the set
-    // ends the task, and the turn goes when the task has really ended.
+    let question = Question {
+        state: session.datafusion().state(),
+        tables: session.tables(),
+        limits: limits.clone(),
+        runtime: session.bounded_runtime(limits.memory).map_err(|e| failed(&e))?,
+        watch: Arc::clone(watch),
+    };
+    // On threads of its own, planning included: a query that does not wait holds up other queries, never the server.
+    // Dropping the set ends the task, and the turn goes when the task has really ended.
     let threads = query_threads().map_err(|e| failed(&e))?;
     let mut running = JoinSet::new();
-    let (task_plan, most) = (Arc::clone(&plan), limits.rows);
     running.spawn_on(
         async move {
             let _turn = turn;
-            let stream = execute_stream(task_plan, Arc::clone(&context)).map_err(|e| failed(&e))?;
-            let schema = distinct_names(&stream.schema());
-            Ok((schema, gather(stream, &context, most).await?))
+            question.answered(statement).await
         },
         threads,
     );
-    let ended = running.join_next().await;
-    let (schema, batches) = match ended {
-        Some(Ok(gathered)) => gathered?,
-        Some(Err(e)) => return Err(SqlError::Failed(format!("the query's task ended: {e}"))),
-        None => return Err(SqlError::Failed("the query's task never began".to_owned())),
-    };
-    let batches: Result<Vec<RecordBatch>, _> = batches.iter().map(|b| under(b, &schema)).collect();
-    let batches = batches.map_err(|e| SqlError::Failed(e.to_string()))?;
-    Ok(Answer { schema, batches, counters: Counters::of(plan.as_ref()), subject_columns, asked })
+    match running.join_next().await {
+        Some(Ok(answer)) => answer,
+        Some(Err(e)) => Err(SqlError::Failed(format!("the query's task ended: {e}"))),
+        None => Err(SqlError::Failed("the query's task never began".to_owned())),
+    }
+}
+
+/// Parts that a query is worked on in beside one another: what is bounded is so for each.
+const BESIDE: usize = 4;
+/// Rows of a batch: fewer than usual, since what a batch holds is what the memory pool sees too late.
+const BATCH_ROWS: usize = 2048;
+
+/// What a query is answered with.
+struct Question {
+    state: SessionState,
+    tables: Vec<String>,
+    limits: Limits,
+    runtime: Arc<RuntimeEnv>,
+    watch: Arc<Watch>,
+}
+
+impl Question {
+    async fn answered(mut self, statement: Statement) -> Result<Answer, SqlError> {
+        let partitions = self.state.config().target_partitions().min(BESIDE);
+        self.state.config_mut().options_mut().execution.target_partitions = partitions;
+        let planned = self.state.statement_to_plan(statement).await;
+        let plan = planned.map_err(|e| not_planned(&self.tables, e))?;
+        walk::check(&plan, &self.limits)?;
+        let subject_columns = shown::numbers(&plan)?;
+        let asked = walk::numbers_asked_for(&plan);
+        let plan = self.state.create_physical_plan(&plan).await;
+        let plan = plan.map_err(|e| not_planned(&self.tables, e))?;
+        let (plan, calls) = metered::meter(plan, &self.watch).map_err(|e| failed(&e))?;
+        let context = self.context(calls);
+        let stream = execute_stream(Arc::clone(&plan), Arc::clone(&context)).map_err(|e| failed(&e))?;
+        let schema = distinct_names(&stream.schema());
+        let batches = gather(stream, &context, self.limits.rows).await?;
+        let batches: Result<Vec<RecordBatch>, _> = batches.iter().map(|b| under(b, &schema)).collect();
+        let batches = batches.map_err(|e| SqlError::Failed(e.to_string()))?;
+        Ok(Answer { schema, batches, counters: Counters::of(plan.as_ref()), subject_columns, asked })
+    }
+
+    /// The more functions a scan calls by itself, the fewer rows it has at once.
+    fn context(&self, calls: usize) -> Arc<TaskContext> {
+        let usual = self.state.task_ctx();
+        let rows = (BATCH_ROWS / (1 + calls / 4)).max(64);
+        Arc::new(TaskContext::new(
+            None,
+            usual.session_id(),
+            usual.session_config().clone().with_batch_size(rows),
+            usual.scalar_functions().clone(),
+            usual.higher_order_functions().clone(),
+            usual.aggregate_functions().clone(),
+            usual.window_functions().clone(),
+            Arc::clone(&self.runtime),
+        ))
+    }
 }
 
 /// The rows, held against the query's own memory while there are more to come.
@@ -210,6 +242,9 @@ fn parse(query: &str, limits: &Limits) -> Result<Statement, SqlError> {
     }
     match statement {
         Some(Statement::Statement(statement)) if matches!(*statement, SqlStatement::Query(_)) => {
+            if written::tables(&statement) > walk::MOST_TABLES {
+                return Err(walk::too_many_tables());
+            }
             Ok(Statement::Statement(statement))
         }
         Some(_) => Err(SqlError::refused(first_word(query), "only SELECT is answered")),
@@ -224,7 +259,7 @@ fn first_word(query: &str) -> String {
 }
 
 /// Planning failed: says what is unknown, and what is spelt most like it.
-fn not_planned(session: &Session, error: DataFusionError) -> SqlError {
+fn not_planned(tables: &[String], error: DataFusionError) -> SqlError {
     let message = plain(&error);
     match error.find_root() {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
@@ -243,7 +278,6 @@ fn not_planned(session: &Session, error: DataFusionError) -> SqlError {
         }
         _ => match missing(&message) {
             Some(Missing::Table(name)) => {
-                let tables = session.tables();
                 let nearest = nearest(&name, tables.iter().map(String::as_str));
                 SqlError::Plan { message: format!("there is no table {name:?}"), nearest }
             }
@@ -275,9 +309,20 @@ fn missing(message: &str) -> Option<Missing> {
     }
 }
 
+/// A refusal that no operator takes for a want of memory: some would begin anew otherwise, and lose what was said.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct TooMuch(String);
+
 /// Running failed. When memory ran out somewhere, that is what is said.
 fn failed(error: &DataFusionError) -> SqlError {
-    match error.find_root() {
+    let root = error.find_root();
+    if let DataFusionError::External(other) = root
+        && let Some(TooMuch(what)) = other.downcast_ref::<TooMuch>()
+    {
+        return SqlError::Limit(what.clone());
+    }
+    match root {
         DataFusionError::ResourcesExhausted(what) => {
             let what = what.lines().next().unwrap_or_default();
             SqlError::Limit(format!("{what}; ask for fewer columns, rows or groups"))

@@ -46,7 +46,9 @@ pub use forget::Aged;
 pub use measured::{Explaining, ExplanationMeasure, Measurement, RuleMeasure};
 pub use password::PasswordCost;
 pub use people::{NewUser, User};
-pub use permission::{Action, Concern, Purpose, may, may_decide, may_handle, may_read, purpose};
+pub use permission::{
+    Action, Concern, Purpose, hidden_columns, may, may_decide, may_handle, may_read, purpose,
+};
 pub use principal::{Kind, Principal, Role};
 pub use retention::{Covered, Decision, Held, Hold, NewDecision};
 pub use runs::RunView;

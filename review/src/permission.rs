@@ -92,6 +92,20 @@ const TABLE: &[(Action, [bool; 7])] = {
     ]
 };
 
+/// Columns that a program never sees in free SQL: texts of the logs as they stand, and names of people. Whoever answers for
+/// looking is a person.
+const NOT_FOR_PROGRAMS: &[&str] =
+    &["record", "bytes", "activity_args", "user_name", "subject_name", "name", "address", "postcode"];
+
+/// Columns that the principal does not see in free SQL, by name, in whatever table.
+#[must_use]
+pub fn hidden_columns(principal: &Principal) -> &'static [&'static str] {
+    match principal.kind {
+        Kind::Person => &[],
+        Kind::Program => NOT_FOR_PROGRAMS,
+    }
+}
+
 /// Whether the principal may do this at all. For a finding see [`may_read`] and [`may_decide`] as well.
 pub fn may(principal: &Principal, action: Action) -> bool {
     if principal.enrolling {

@@ -343,3 +343,26 @@ fn a_decision_covers_what_it_names_and_younger_accesses_never_go() {
     house.ok(&["retain"]);
     assert_eq!((rows_of(&house, "journal"), findings(&house)), (OLD + OLD / 2, 0), "all but Anna's own look");
 }
+
+#[test]
+fn an_old_log_that_comes_once_more_is_told_and_goes_once_more() {
+    let house = world();
+    house.ok(&DECIDE);
+    house.ok(&["retain"]);
+    let left = rows_of(&house, "journal");
+    let doctor = house.run(&["doctor"]).stdout;
+    assert!(!doctor.contains("rows may go"), "{doctor}");
+    // Somebody finds the archive: the same accesses, in a file that begins otherwise.
+    let mut lines = audit_event("new", "2026-03-03T08:00:00+01:00", "SE1-2", &person(0, false));
+    lines += &audit_event("old0", "2019-03-01T08:00:00+01:00", "SE1-2", &person(0, true));
+    house.write("logs/journal/archive.ndjson", lines.as_bytes());
+    assert_eq!(house.ingest()["events"], 2);
+    assert_eq!(rows_of(&house, "journal"), left + 2);
+    let doctor = house.run(&["doctor"]).stdout;
+    assert!(doctor.contains("look   retention: 1 rows may go (insyn retain)"), "{doctor}");
+    house.ok(&["retain"]);
+    assert_eq!(rows_of(&house, "journal"), left + 1);
+    fs::remove_file(house.path("logs/journal/archive.ndjson")).unwrap();
+    fs::remove_file(house.path("logs/journal/a.ndjson")).unwrap();
+    assert_eq!(named(&house, &[person(0, true)]), BTreeSet::new());
+}

@@ -1,8 +1,9 @@
 //! Guarded, read-only SQL. Each query is itself a look: with its text, its reason, and whose records came back.
 
 use axum::{extract::State, http::HeaderMap, response::Response};
+use insyn_engine::session::Limits;
 use insyn_ingest::tables::{Known, with_tables};
-use insyn_review::{Action, Filter, Scope};
+use insyn_review::{Action, Filter, Scope, hidden_columns};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -80,6 +81,9 @@ pub(crate) async fn query(
     let session = with_tables(session, &request.query, &known, recent)
         .await
         .map_err(|fault| Problem::internal("looking at the sources", &fault))?;
+    let hidden = hidden_columns(&caller.principal).iter();
+    let denied_columns = hidden.map(|column| (*column).to_owned()).collect();
+    let session = session.with_limits(Limits { denied_columns, ..Limits::default() });
     let seen = |subjects, rows| Seen {
         activity: "sql",
         stated: stated.as_ref(),

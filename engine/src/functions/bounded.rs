@@ -13,7 +13,9 @@ use datafusion::logical_expr::{
 };
 
 /// The most text that one call may make for one batch of rows.
-const MOST: usize = 64 << 20;
+const MOST: usize = 16 << 20;
+/// Pairs of characters or items that one call may compare for one batch of rows: a second or two.
+const MOST_PAIRS: usize = 200_000_000;
 
 /// `function`, with a bound where it needs one.
 pub(super) fn bound(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
@@ -23,6 +25,7 @@ pub(super) fn bound(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "replace" => Growth::Replace,
         "array_to_string" => Growth::Items,
         "to_char" => Growth::Pattern,
+        "levenshtein" | "array_has_all" | "array_has_any" => Growth::Pairs,
         _ => return function,
     };
     Arc::new(ScalarUDF::from(Bounded { inner: function, growth }))
@@ -49,6 +52,8 @@ enum Growth {
     Items,
     /// A pattern whose parts become longer than they are.
     Pattern,
+    /// Not at all, but each part of the first argument is compared with each of the second.
+    Pairs,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -83,6 +88,16 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let pairs = if self.growth == Growth::Pairs { pairs(&args) } else { 0 };
+        if pairs > MOST_PAIRS {
+            return resources_err!(
+                "{} would compare {} million pairs of parts for one batch, at most {} million; cut what is long, as \
+                 left(record, 1000)",
+                self.name(),
+                pairs / 1_000_000,
+                MOST_PAIRS / 1_000_000
+            );
+        }
         let most = self.growth.most(&args);
         if most > MOST {
             return resources_err!(
@@ -117,7 +132,38 @@ impl Growth {
             }
             // The longest that one letter of a pattern becomes is a whole date with time and zone.
             Growth::Pattern => total(1).saturating_mul(20),
+            Growth::Pairs => 0,
         }
+    }
+}
+
+/// Parts of the first argument times parts of the second, row by row.
+fn pairs(args: &ScalarFunctionArgs) -> usize {
+    let [a, b] = args.args.as_slice() else { return 0 };
+    let (a, b) = (parts(a), parts(b));
+    let of = |parts: &[usize], row: usize| parts.get(row).or(parts.first()).copied().unwrap_or_default();
+    (0..args.number_rows.max(1))
+        .map(|row| of(&a, row).saturating_mul(of(&b, row)))
+        .fold(0, usize::saturating_add)
+}
+
+/// Characters of each text, or items of each list; one for all rows where it is a constant.
+fn parts(value: &ColumnarValue) -> Vec<usize> {
+    match value {
+        ColumnarValue::Scalar(ScalarValue::List(list)) => vec![list.values().len()],
+        ColumnarValue::Array(array) if array.as_list_opt::<i32>().is_some() => {
+            let offsets = array.as_list::<i32>().value_offsets();
+            offsets.windows(2).map(|of| offset_span(of.first(), of.last())).collect()
+        }
+        ColumnarValue::Array(array) => match array.data_type() {
+            DataType::Utf8 => {
+                let offsets = array.as_string::<i32>().value_offsets();
+                offsets.windows(2).map(|of| offset_span(of.first(), of.last())).collect()
+            }
+            DataType::Utf8View => array.as_string_view().lengths().map(|length| length as usize).collect(),
+            _ => vec![array.get_array_memory_size()],
+        },
+        scalar => lengths(scalar),
     }
 }
 
@@ -272,6 +318,14 @@ mod tests {
         assert!(Growth::Replace.most(&replace) >= "a0123456789b0123456789".len() + 10);
         let between = args(vec![text("--------"), column.clone(), column], 3);
         assert!(Growth::Between.most(&between) >= "aXbX--------aXbX".len() + "X--------X".len());
+    }
+
+    #[test]
+    fn pairs_are_those_of_each_row() {
+        let column = ColumnarValue::Array(Arc::new(StringArray::from(vec![Some("abcd"), None, Some("x")])));
+        assert_eq!(pairs(&args(vec![column.clone(), text("12")], 3)), 4 * 2 + 2);
+        assert_eq!(pairs(&args(vec![column.clone(), column], 3)), 16 + 1);
+        assert_eq!(pairs(&args(vec![text("123"), text("12")], 1)), 6);
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::WindowFunctionDefinition;
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{Expr, GroupingSet, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
 
 use super::lists::{AGGREGATE, SCALAR, WINDOW};
 use super::{Limits, SqlError};
 
 /// Tables that a query may name, each time counted: the joins of more than this take longer to plan than to wish.
-const MOST_TABLES: usize = 24;
+pub(super) const MOST_TABLES: usize = 24;
 /// Steps of a plan.
 const MOST_NODES: usize = 400;
 /// Parts of all expressions together.
@@ -19,17 +19,26 @@ const MOST_EXPRESSIONS: usize = 20_000;
 const MOST_COLUMNS: usize = 160;
 /// Bytes of one literal.
 const LONGEST_LITERAL: usize = 4096;
+/// Sets of columns that one step may group by.
+const MOST_SETS: usize = 64;
+/// Functions of a query that make text longer than it was: each may make some megabytes for a batch.
+const MOST_GROWING: usize = 32;
+const GROWING: [&str; 6] = ["array_to_string", "concat", "concat_ws", "join_text", "replace", "to_char"];
 /// How often one step may show the same column: each copy is bytes that the memory pool does not see.
 const MOST_COPIES: usize = 4;
 
 pub(super) fn check(plan: &LogicalPlan, limits: &Limits) -> Result<(), SqlError> {
-    let mut walk = Walk { limits, tables: 0, nodes: 0, expressions: 0, refused: None };
+    let mut walk = Walk { limits, tables: 0, nodes: 0, expressions: 0, growing: 0, refused: None };
     let walked = plan.apply_with_subqueries(|node| walk.node(node));
     match (walk.refused, walked) {
         (Some(refused), _) => Err(refused),
         (None, Ok(_)) => Ok(()),
         (None, Err(e)) => Err(SqlError::Failed(crate::error::plain(&e))),
     }
+}
+
+pub(super) fn too_many_tables() -> SqlError {
+    SqlError::refused("the tables", format!("named more than {MOST_TABLES} times"))
 }
 
 /// Personal numbers that the query names: what it answers is about them, whatever columns it shows.
@@ -57,6 +66,7 @@ struct Walk<'a> {
     tables: usize,
     nodes: usize,
     expressions: usize,
+    growing: usize,
     refused: Option<SqlError>,
 }
 
@@ -73,6 +83,7 @@ impl Walk<'_> {
 
     fn expression(&mut self, expr: &Expr) -> Step {
         self.expressions += 1;
+        self.growing += usize::from(matches!(expr, Expr::ScalarFunction(f) if GROWING.contains(&f.name())));
         match self.check_expression(expr) {
             Ok(()) => Ok(TreeNodeRecursion::Continue),
             Err(refused) => self.stop(refused),
@@ -99,14 +110,12 @@ impl Walk<'_> {
         match node {
             LogicalPlan::TableScan(_) => {
                 self.tables += 1;
-                match self.tables > MOST_TABLES {
-                    true => {
-                        Err(SqlError::refused("the tables", format!("named more than {MOST_TABLES} times")))
-                    }
-                    false => Ok(()),
-                }
+                if self.tables > MOST_TABLES { Err(too_many_tables()) } else { Ok(()) }
             }
             LogicalPlan::Projection(projection) => copies(&projection.expr),
+            LogicalPlan::Unnest(unnest) if unnest.list_type_columns.iter().any(|(_, of)| of.depth > 1) => {
+                refused("unnest(unnest(…))", "lists of lists become rows one step at a time")
+            }
             LogicalPlan::Filter(_)
             | LogicalPlan::Window(_)
             | LogicalPlan::Aggregate(_)
@@ -142,17 +151,28 @@ impl Walk<'_> {
                 format!("more than {MOST_EXPRESSIONS} expressions"),
             ));
         }
+        if self.growing > MOST_GROWING {
+            let why = format!("more than {MOST_GROWING} calls of {}", GROWING.join(", "));
+            return Err(SqlError::refused("the functions that make text longer", why));
+        }
         match expr {
             Expr::Column(column) | Expr::OuterReferenceColumn(_, column) => self.check_column(&column.name),
             Expr::Literal(value, _) => check_literal(value),
             Expr::ScalarFunction(f) => allowed(f.name(), SCALAR),
             Expr::AggregateFunction(f) => allowed(f.func.name(), AGGREGATE),
             Expr::WindowFunction(f) => match &f.fun {
+                WindowFunctionDefinition::AggregateUDF(f) if GATHERING.contains(&f.name()) => {
+                    let why = "each row would hold all of it; use it with GROUP BY";
+                    Err(SqlError::refused(format!("{}(…) OVER", f.name()), why))
+                }
                 WindowFunctionDefinition::AggregateUDF(f) => allowed(f.name(), AGGREGATE),
                 WindowFunctionDefinition::WindowUDF(f) => allowed(f.name(), WINDOW),
             },
             Expr::BinaryExpr(e) if e.op == Operator::StringConcat => {
                 Err(SqlError::refused("||", "on lists it has no bound"))
+            }
+            Expr::GroupingSet(sets) if sets_of(sets) > MOST_SETS => {
+                Err(SqlError::refused("GROUPING SETS", format!("more than {MOST_SETS} sets of columns")))
             }
             Expr::Alias(_)
             | Expr::BinaryExpr(_)
@@ -195,6 +215,18 @@ impl Walk<'_> {
             )),
             false => Ok(()),
         }
+    }
+}
+
+/// Aggregates that hold all that they were given.
+const GATHERING: [&str; 2] = ["array_agg", "string_agg"];
+
+/// How many sets of columns rows are grouped by.
+fn sets_of(sets: &GroupingSet) -> usize {
+    match sets {
+        GroupingSet::Rollup(columns) => columns.len() + 1,
+        GroupingSet::Cube(columns) => 1 << columns.len().min(32),
+        GroupingSet::GroupingSets(sets) => sets.len(),
     }
 }
 

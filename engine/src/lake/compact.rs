@@ -50,6 +50,9 @@ const PACKED: u64 = 24;
 const SAMPLED: usize = 8192;
 const ONE_OF: usize = 32;
 
+/// Who brings rows together, one step after the other.
+pub(super) static MERGER: Worker = Worker::giving_way("insyn-merge");
+
 /// What a step did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
@@ -77,16 +80,25 @@ pub(super) async fn exchange(
         forget(log, &adds).await;
         return Err(error);
     }
+    replace(log, &step.inputs, adds).await
+}
+
+/// Commits that files which were put have the rows of `inputs`, unless one of these is live no more.
+pub(super) async fn replace(
+    log: &TableLog,
+    inputs: &[Arc<LakeFile>],
+    adds: Vec<Add>,
+) -> Result<Option<Merged>, LakeError> {
     crash_at("after-merged-put");
     let mut exchanged = false;
     let outcome = log
         .transact(|state| {
             let live = |file: &Arc<LakeFile>| state.files.iter().any(|known| known.path == file.path);
-            exchanged = step.inputs.iter().all(live);
+            exchanged = inputs.iter().all(live);
             if !exchanged {
                 return Ok(Decision::Nothing);
             }
-            let gone = step.inputs.iter().map(|file| removal(log.table, file, false));
+            let gone = inputs.iter().map(|file| removal(log.table, file, false));
             Ok(Decision::Commit(gone.chain(adds.iter().cloned().map(Action::Add)).collect()))
         })
         .await;
@@ -96,9 +108,9 @@ pub(super) async fn exchange(
             Ok(Some(Merged {
                 table: log.table,
                 follows: false,
-                replaced: step.inputs.iter().map(|file| (file.path.clone(), file.size)).collect(),
+                replaced: inputs.iter().map(|file| (file.path.clone(), file.size)).collect(),
                 files: adds.len(),
-                rows: step.inputs.iter().map(|file| file.rows).sum(),
+                rows: inputs.iter().map(|file| file.rows).sum(),
             }))
         }
         Ok(_) => {
@@ -118,7 +130,6 @@ async fn forget(log: &TableLog, adds: &[Add]) {
 
 /// Puts the files that have the rows of the step's inputs; `adds` names them. One is written while another is put.
 async fn rewrite(log: &TableLog, step: &Step, most: u64, adds: &mut Vec<Add>) -> Result<(), LakeError> {
-    static MERGER: Worker = Worker::giving_way("insyn-merge");
     let (give, mut taken) = mpsc::channel(1);
     let runtime = tokio::runtime::Handle::current();
     let (table, store, written) = (log.table, log.store(), step.clone());

@@ -261,16 +261,45 @@ fn opened(table: Table, source: Option<&str>, mut columns: Vec<ArrayRef>) -> Res
 /// # Errors
 /// When Parquet refuses the rows.
 pub(super) fn side_rows(table: Table, source: &str, rows: RecordBatch) -> Result<Encoded, LakeError> {
-    let mut writer = Writer::new(table, &table.file_schema())?;
-    writer.write(&rows)?;
-    let sequences = rows.column_by_name("sequence").map(|column| column.as_primitive::<Int64Type>());
-    let stats = FileStats {
-        rows: rows.num_rows() as u64,
-        source: Bounds { min: Some(source.into()), max: Some(source.into()), nulls: Some(0) },
-        sequence: sequences.map(|all| bounds_of(all.values().iter().copied().map(Some))).unwrap_or_default(),
-        ..FileStats::default()
-    };
-    Ok(Encoded { bytes: writer.finish()?, stats })
+    let mut file = SideFile::new(table, source)?;
+    file.write(&rows)?;
+    file.finish()
+}
+
+/// A file of a side table in the making, all of one source.
+pub(super) struct SideFile {
+    writer: Writer,
+    source: Bounds<String>,
+    stats: FileStats,
+}
+
+impl SideFile {
+    /// # Errors
+    /// When Parquet refuses the columns.
+    pub(super) fn new(table: Table, source: &str) -> Result<SideFile, LakeError> {
+        let source = Bounds { min: Some(source.into()), max: Some(source.into()), nulls: Some(0) };
+        let writer = Writer::new(table, &table.file_schema())?;
+        Ok(SideFile { writer, stats: FileStats { source: source.clone(), ..FileStats::default() }, source })
+    }
+
+    /// # Errors
+    /// When Parquet refuses the rows.
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
+        let sequences = self.writer.table.column(rows, "sequence")?.as_primitive::<Int64Type>();
+        self.stats.absorb(FileStats {
+            rows: rows.num_rows() as u64,
+            source: self.source.clone(),
+            sequence: bounds_of(sequences.values().iter().copied().map(Some)),
+            ..FileStats::default()
+        });
+        self.writer.write(rows)
+    }
+
+    /// # Errors
+    /// When Parquet refuses the rows.
+    pub(super) fn finish(self) -> Result<Encoded, LakeError> {
+        Ok(Encoded { bytes: self.writer.finish()?, stats: self.stats })
+    }
 }
 
 fn texts<'a>(values: impl Iterator<Item = &'a String>) -> ArrayRef {

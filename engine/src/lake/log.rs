@@ -6,11 +6,11 @@
 //! committing happen on the same snapshot, and whoever loses looks again.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use deltalake::kernel::{Action, Add, DomainMetadata, Remove};
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use futures::TryStreamExt;
@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::CHECKPOINT_EVERY;
 use super::create;
 use super::error::LakeError;
 use super::place::{Place, TablePlace};
@@ -41,7 +42,28 @@ pub(super) struct TableLog {
     store: Arc<dyn ObjectStore>,
     log_store: LogStoreRef,
     state: Mutex<Option<Arc<TableState>>>,
+    chores: std::sync::Mutex<Chores>,
 }
+
+/// When this process last did what takes the longer the more the log holds.
+#[derive(Default)]
+struct Chores {
+    /// No checkpoint is due before.
+    rests_until: Option<Instant>,
+    /// When entries were listed to be removed, and up to which version there were some.
+    cleaned: Option<(Instant, u64)>,
+}
+
+/// A checkpoint takes at most one part in so many of the time.
+const SHARE: u32 = 10;
+/// So many entries after a checkpoint there is another one all the same.
+const AT_MOST: u64 = 10_000;
+/// Entries that a checkpoint covers go when they are older than this,
+const KEPT: TimeDelta = TimeDelta::hours(24);
+/// or than this and more than [`AT_MOST`] versions back: whoever is behind looks at the checkpoint.
+const KEPT_AT_LEAST: TimeDelta = TimeDelta::hours(1);
+/// They are listed so often, or after [`AT_MOST`] commits.
+const CLEANED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Every table of a lake.
 pub(super) struct Tables(pub Vec<TableLog>);
@@ -84,7 +106,7 @@ impl TableLog {
     pub(super) async fn open(table: Table, place: &Place) -> Result<TableLog, LakeError> {
         let TablePlace { store, whole, url } = place.table(table)?;
         let log_store = default_logstore(Arc::clone(&store), whole, &url, &StorageConfig::default());
-        let log = TableLog { table, store, log_store, state: Mutex::new(None) };
+        let log = TableLog { table, store, log_store, state: Mutex::default(), chores: Default::default() };
         log.create_if_absent().await?;
         log.widen().await?;
         Ok(log)
@@ -260,9 +282,19 @@ impl TableLog {
         Ok(removed)
     }
 
+    /// Whether so much came since the last checkpoint that another one pays. Nothing is read for it.
+    pub(super) fn is_checkpoint_due(&self, state: &TableState) -> bool {
+        let since = state.version.saturating_sub(state.checkpoint);
+        let rests = self.chores().rests_until.is_some_and(|until| Instant::now() < until);
+        since >= AT_MOST || since >= CHECKPOINT_EVERY && !rests
+    }
+
     /// Writes a checkpoint of the newest version, then removes log entries that are past their time.
     pub(super) async fn checkpoint(&self) -> Result<u64, LakeError> {
+        let begun = Instant::now();
         let version = self.write_checkpoint().await?;
+        self.clean_when_due(version).await?;
+        self.chores().rests_until = Some(Instant::now() + begun.elapsed() * SHARE);
         if let Some(state) = self.state.lock().await.as_mut() {
             let mut next = TableState::clone(state);
             next.checkpoint = next.checkpoint.max(version);
@@ -277,8 +309,32 @@ impl TableLog {
         table.load().await.map_err(fault)?;
         let version = table.version().unwrap_or_default();
         deltalake::checkpoints::create_checkpoint(&table, None).await.map_err(fault)?;
-        deltalake::checkpoints::cleanup_metadata(&table, None).await.map_err(fault)?;
         Ok(version)
+    }
+
+    /// Removes entries and checkpoints that are past their time, the oldest first (see `refresh`), once in a while: all
+    /// of them are listed for it.
+    async fn clean_when_due(&self, checkpoint: u64) -> Result<(), LakeError> {
+        let now = (Instant::now(), checkpoint);
+        if let Some((when, version)) = self.chores().cleaned
+            && when.elapsed() < CLEANED_EVERY
+            && checkpoint < version + AT_MOST
+        {
+            return Ok(());
+        }
+        self.chores().cleaned = Some(now);
+        let listed = self.listed().await?;
+        for name in past_their_time(listed, checkpoint, Utc::now()) {
+            match self.store.delete(&Path::from(format!("_delta_log/{name}"))).await {
+                Ok(()) | Err(StoreFault::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn chores(&self) -> std::sync::MutexGuard<'_, Chores> {
+        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins anew where the table's folder was taken away.
@@ -538,6 +594,28 @@ fn file_of(table: Table, add: &Add) -> LakeFile {
     stats.into_file(table, &add.path, u64::try_from(add.size).unwrap_or_default(), year)
 }
 
+/// Names of entries and checkpoints that nobody needs any more, the oldest first: all before the newest checkpoint that
+/// every entry which is to stay comes after.
+fn past_their_time(
+    mut listed: Vec<(String, u64, DateTime<Utc>)>,
+    checkpoint: u64,
+    now: DateTime<Utc>,
+) -> Vec<String> {
+    listed.sort_by_key(|(_, version, _)| *version);
+    let stays = |version: u64, written: DateTime<Utc>| {
+        let age = now - written;
+        age < KEPT_AT_LEAST || age < KEPT && version + AT_MOST >= checkpoint
+    };
+    let entries = listed.iter().filter(|(name, ..)| name.ends_with(".json"));
+    let first =
+        entries.filter(|(_, version, written)| stays(*version, *written)).map(|(_, version, _)| *version);
+    let first = first.min().unwrap_or(checkpoint).min(checkpoint);
+    let checkpoints = listed.iter().filter(|(name, ..)| name.contains(".checkpoint"));
+    let base = checkpoints.map(|(_, version, _)| *version).filter(|version| *version <= first).max();
+    let gone = listed.iter().filter(|(_, version, _)| base.is_some_and(|base| *version < base));
+    gone.map(|(name, ..)| name.clone()).collect()
+}
+
 fn entry(version: u64) -> Path {
     Path::from(format!("_delta_log/{version:020}.json"))
 }
@@ -560,5 +638,48 @@ fn deletion_vector(table: Table, version: u64) -> LakeError {
         version,
         found: "a deletion vector".into(),
         expected: "whole files only; another program changed the table",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries 1 to `newest`, one a second, the newest now; a checkpoint every hundred.
+    fn log(newest: u64, each: TimeDelta, now: DateTime<Utc>) -> Vec<(String, u64, DateTime<Utc>)> {
+        let written = |version: u64| now - each * i32::try_from(newest - version).unwrap_or(i32::MAX);
+        let entry = |version| (format!("{version:020}.json"), version, written(version));
+        let checkpoint = |version| (format!("{version:020}.checkpoint.parquet"), version, written(version));
+        (1..=newest).map(entry).chain((1..=newest / 100).map(|n| checkpoint(n * 100))).collect()
+    }
+
+    #[test]
+    fn what_a_checkpoint_covers_goes_after_hours() {
+        let now = Utc::now();
+        for (newest, each, stay_from) in [
+            // All of the last minutes: nothing goes, however much it is.
+            (3000, TimeDelta::milliseconds(100), 0),
+            // One a minute: a day of them stays, from the checkpoint before.
+            (3000, TimeDelta::minutes(1), 1500),
+            // One a second: no more than ten thousand, once an hour is over.
+            (30_000, TimeDelta::seconds(1), 20_000),
+            // So fast that an hour has more than that.
+            (30_000, TimeDelta::milliseconds(200), 12_000),
+            // Nobody came for days: the newest checkpoint and what is after it.
+            (3050, TimeDelta::days(2), 3000),
+        ] {
+            let listed = log(newest, each, now);
+            let gone = past_their_time(listed.clone(), newest / 100 * 100, now);
+            let left: Vec<u64> = listed
+                .iter()
+                .filter(|(name, ..)| !gone.contains(name))
+                .map(|(_, version, _)| *version)
+                .collect();
+            assert_eq!(left.iter().min().copied(), Some(stay_from.max(1)), "{newest} each {each}");
+            let of_gone: Vec<&str> = gone.iter().map(|name| &name[..20]).collect();
+            assert!(of_gone.is_sorted(), "the oldest first");
+        }
+        let without: Vec<_> = log(50, TimeDelta::days(2), now);
+        assert_eq!(past_their_time(without, 0, now), Vec::<String>::new(), "no checkpoint, nothing goes");
     }
 }

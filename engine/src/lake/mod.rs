@@ -24,6 +24,7 @@ mod retain_items;
 mod runs;
 mod segment;
 mod side;
+mod sides;
 mod snapshot;
 mod source;
 mod stats;
@@ -43,6 +44,7 @@ use object_store::ObjectStore;
 use crate::config::LakeConfig;
 use log::{TableLog, TableState, Tables};
 use place::Place;
+use source::is_ahead;
 use upkeep::Upkeep;
 use users::Known;
 pub use users::Reach;
@@ -202,7 +204,9 @@ impl Lake {
             let sides = Table::SIDES.map(|table| self.inner.tables.of(table).current());
             let sides = futures::future::try_join_all(sides).await?;
             let now = self.inner.events().current().await?;
-            if now.again == events.again {
+            // Nor may a merge have come between, of items that only later commits count.
+            let ahead = |state: &Arc<TableState>| state.files.iter().any(|file| is_ahead(file, &events));
+            if now.again == events.again && !sides.iter().any(ahead) {
                 break sides;
             }
             events = now;
@@ -219,7 +223,8 @@ impl Lake {
         Ok(snapshot)
     }
 
-    /// Writes a checkpoint of every table and removes log entries that are older than a day and covered by one.
+    /// Writes a checkpoint of every table and removes log entries that one covers and that are older than a day, or than
+    /// an hour where there are many.
     /// Commits do this by themselves, beside, once in a while. Gives the version of `access_events` it covers.
     ///
     /// # Errors
@@ -245,11 +250,11 @@ impl Lake {
 
     /// Starts checkpoints beside the commits, one at a time.
     async fn checkpoint_when_due(&self) -> Result<(), LakeError> {
-        let due = |state: &TableState| state.version >= state.checkpoint + CHECKPOINT_EVERY;
         let inner = &self.inner;
         let mut tables = Vec::new();
         for table in Table::ALL {
-            if due(&*inner.tables.of(table).held().await?) {
+            let log = inner.tables.of(table);
+            if log.is_checkpoint_due(&*log.held().await?) {
                 tables.push(table);
             }
         }

@@ -8,6 +8,7 @@ use arrow::array::{
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -25,23 +26,36 @@ pub(super) struct Done {
     pub explained: u64,
 }
 
+/// Rows of a file that are held at a time while it is read batch by batch: one may be long.
+const ROWS: usize = 128;
+
 /// The rows of a file, with null in columns that it is too old to have.
 pub(super) fn read(table: Table, bytes: Bytes) -> Result<RecordBatch, LakeError> {
-    let fault = |e: &dyn std::fmt::Display| LakeError::encode(table, e);
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|file| file.build());
-    let batches: Vec<RecordBatch> =
-        reader.map_err(|e| fault(&e))?.collect::<Result<_, _>>().map_err(|e| fault(&e))?;
-    let wide = |batch: &RecordBatch| {
-        let schema = table.file_schema();
-        let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-            Some(column) => arrow::compute::cast(column, field.data_type()),
-            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-        });
-        let columns: Result<Vec<ArrayRef>, _> = columns.collect();
-        RecordBatch::try_new(Arc::clone(&schema), columns?)
-    };
-    let wide: Result<Vec<RecordBatch>, _> = batches.iter().map(wide).collect();
-    wide.and_then(|batches| concat_batches(&table.file_schema(), &batches)).map_err(|e| fault(&e))
+    let batches: Vec<RecordBatch> = batches(table, bytes)?.collect::<Result<_, _>>()?;
+    concat_batches(&table.file_schema(), &batches).map_err(|e| LakeError::encode(table, e))
+}
+
+/// The same, some rows at a time.
+pub(super) fn batches(
+    table: Table,
+    bytes: Bytes,
+) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>>, LakeError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes);
+    let reader = builder.and_then(|file| file.with_batch_size(ROWS).build());
+    let reader = reader.map_err(|e| LakeError::encode(table, e))?;
+    Ok(reader.map(move |batch| {
+        batch.and_then(|batch| wide(table, &batch)).map_err(|e| LakeError::encode(table, e))
+    }))
+}
+
+fn wide(table: Table, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = table.file_schema();
+    let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+        Some(column) => arrow::compute::cast(column, field.data_type()),
+        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+    });
+    let columns: Result<Vec<ArrayRef>, _> = columns.collect();
+    RecordBatch::try_new(Arc::clone(&schema), columns?)
 }
 
 /// The rows with what `states` says of them; what is mended stays mended.

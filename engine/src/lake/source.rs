@@ -127,7 +127,8 @@ pub(super) fn app_id(source: &str) -> String {
 /// last does not count (yet). Of the last batch only the files count that its commit names: another attempt at the
 /// same batch, cut short by a crash, may have left more. Of earlier batches all count, because every commit first
 /// removes what the batch before it left uncounted ([`is_dead`]). With amendments it is the same: what the last one
-/// replaced does not count, what it wrote does, and what a later one has begun to write does not.
+/// replaced does not count, what it wrote does, and what a later one has begun to write does not. What was merged
+/// counted before.
 pub(super) fn counts(file: &LakeFile, events: &TableState) -> bool {
     let Some(source) = &file.source else { return true };
     let again = events.again.get(source);
@@ -139,7 +140,7 @@ pub(super) fn counts(file: &LakeFile, events: &TableState) -> bool {
             number < again.number() || number == again.number() && again.files.contains(&file.path)
         });
     }
-    let Some(sequence) = file.sequence else { return true };
+    let Some(sequence) = file.sequence.filter(|_| !is_merged(&file.path)) else { return true };
     events.sources.get(source).is_some_and(|state| {
         sequence < state.sequence || sequence == state.sequence && state.side_files.contains(&file.path)
     })
@@ -150,7 +151,7 @@ pub(super) fn is_dead(file: &LakeFile, source: &str, state: Option<&SourceState>
     let (Some(of), Some(sequence), Some(state)) = (file.source.as_deref(), file.sequence, state) else {
         return false;
     };
-    let in_a_batch = amendment_of(&file.path).is_none();
+    let in_a_batch = amendment_of(&file.path).is_none() && !is_merged(&file.path);
     in_a_batch && of == source && sequence == state.sequence && !state.side_files.contains(&file.path)
 }
 
@@ -163,4 +164,42 @@ pub(super) fn amendment_file(number: u64) -> String {
 pub(super) fn amendment_of(path: &str) -> Option<u64> {
     let name = path.rsplit('/').next()?.strip_prefix("again-")?;
     name.split_once('-')?.0.parse().ok()
+}
+
+/// Whether the rows of a file of a side table count from now on, whatever comes: they are of a batch before the source's
+/// last, or of an amendment before the last.
+pub(super) fn is_settled(file: &LakeFile, events: &TableState) -> bool {
+    let Some(source) = &file.source else { return false };
+    let again = events.again.get(source);
+    let is_before = match amendment_of(&file.path) {
+        Some(number) => again.is_some_and(|again| number < again.number()),
+        None if is_merged(&file.path) => true,
+        None => events
+            .sources
+            .get(source)
+            .is_some_and(|state| file.sequence.is_some_and(|sequence| sequence < state.sequence)),
+    };
+    is_before && counts(file, events)
+}
+
+/// Whether a file has rows of a batch that `events` does not count yet: it was merged of what counted later.
+pub(super) fn is_ahead(file: &LakeFile, events: &TableState) -> bool {
+    if !is_merged(&file.path) {
+        return false;
+    }
+    let counted = file.source.as_ref().and_then(|source| events.sources.get(source));
+    file.sequence > counted.map(|state| state.sequence)
+}
+
+/// How the name of a file of a side table begins that was made of others.
+const MERGED: &str = "merged-";
+
+/// What a file of a side table is called that is made of others, relative to its table.
+pub(super) fn merged_file() -> String {
+    format!("{MERGED}{}.parquet", uuid::Uuid::new_v4().simple())
+}
+
+/// Whether a file of a side table was made of others.
+pub(super) fn is_merged(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with(MERGED))
 }

@@ -88,7 +88,7 @@ impl FileStats {
             occurred_at: self.occurred_at,
             user_id: self.user_id,
             source: one(self.source),
-            sequence: self.sequence.min.filter(|min| self.sequence.max == Some(*min)),
+            sequence: self.sequence.max,
         }
     }
 }

@@ -447,7 +447,7 @@ pub struct LakeFile {
     pub user_id: Bounds<String>,
     /// Of the side tables: the source whose rows these are; `None` where there are several.
     pub source: Option<String>,
-    /// Of the side tables: the batch that wrote it; `None` where there are several.
+    /// Of the side tables: the last batch that it has rows of; `None` where that is not known.
     pub sequence: Option<i64>,
 }
 

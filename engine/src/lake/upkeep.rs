@@ -11,6 +11,7 @@ use super::error::LakeError;
 use super::lock::LakeLock;
 use super::log::TableLog;
 use super::runs::{self, Zeal};
+use super::sides;
 use super::types::{LakeFile, Table};
 use super::users;
 use super::{Inner, Lake};
@@ -23,6 +24,9 @@ pub(super) const ROOM: u64 = 4 << 30;
 const LEFT_BEHIND: i64 = 24 * 3600 * 1_000_000;
 /// A merge is waited for so long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Beside commits, files to remove are looked for so often: all are listed for it.
+const LOOKED_THROUGH: Duration = Duration::from_secs(60);
 
 /// What was replaced while files were listed may not be among them.
 const LISTED_SOON: Duration = Duration::from_secs(60);
@@ -47,15 +51,24 @@ pub(super) const BOUNDS: runs::Bounds = runs::Bounds {
 /// What a process knows of it.
 pub(super) struct Upkeep {
     pub(super) bounds: runs::Bounds,
+    pub(super) items: sides::Bounds,
     /// Whether files are merged beside commits just now.
     pub(super) merging: AtomicBool,
     /// Data files that no commit names.
     unnamed: Mutex<HashMap<String, Unnamed>>,
+    /// When they were last looked for beside commits.
+    looked: Mutex<Option<Instant>>,
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Upkeep { bounds: BOUNDS, merging: AtomicBool::new(false), unnamed: Mutex::default() }
+        Upkeep {
+            bounds: BOUNDS,
+            items: sides::BOUNDS,
+            merging: AtomicBool::new(false),
+            unnamed: Mutex::default(),
+            looked: Mutex::default(),
+        }
     }
 }
 
@@ -130,7 +143,10 @@ impl Lake {
         let wants = |files: &[Arc<LakeFile>]| {
             runs::next(files, &this_year(), &inner.upkeep.bounds, Zeal::WhenDue).is_some()
         };
-        let is_due = users::is_due(&users, &events) || wants(&events.files) || wants(&users.files);
+        let is_due = users::is_due(&users, &events)
+            || wants(&events.files)
+            || wants(&users.files)
+            || inner.items_are_due(&events).await?;
         if !is_due || inner.upkeep.merging.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -141,16 +157,16 @@ impl Lake {
                     // Whoever waits for the lease looks for it every so often.
                     tokio::time::sleep(2 * LOOKED_FOR).await;
                 }
-                inner.sweep(GRACE).await
+                inner.sweep_when_due().await
             };
             match merged.await {
-                Ok(_) => {}
+                Ok(()) => {}
                 Err(LakeError::Locked { .. }) => tracing::debug!("another process merges"),
                 Err(error) => tracing::warn!(%error, "files are not merged this time"),
             }
             inner.upkeep.merging.store(false, Ordering::SeqCst);
             tokio::time::sleep(GRACE + LOOKED_FOR).await;
-            if let Err(error) = inner.sweep(GRACE).await {
+            if let Err(error) = inner.sweep_when_due().await {
                 tracing::warn!(%error, "replaced files stay until the next merge");
             }
         });
@@ -178,10 +194,13 @@ impl Inner {
         if let Some(followed) = self.users_follow(zeal).await? {
             return Ok(Next::Did(followed));
         }
-        match self.merge(Table::AccessEvents, zeal).await? {
-            Next::Nothing => self.merge(Table::UserAccesses, zeal).await,
-            done => Ok(done),
+        for table in [Table::AccessEvents, Table::UserAccesses] {
+            match self.merge(table, zeal).await? {
+                Next::Nothing => {}
+                done => return Ok(done),
+            }
         }
+        self.merge_items(zeal).await
     }
 
     /// Before files of `access_events` are merged, `user_accesses` has their rows: what is merged then holds nothing that
@@ -231,6 +250,22 @@ impl Inner {
         self.upkeep
             .unnamed()
             .extend(files.map(|(path, bytes)| (path, Unnamed { since, bytes: Some(bytes) })));
+    }
+
+    /// Removes what may go, unless that was looked at a moment ago.
+    async fn sweep_when_due(&self) -> Result<(), LakeError> {
+        let due = {
+            let mut looked = self.upkeep.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = looked.is_none_or(|when| when.elapsed() >= LOOKED_THROUGH);
+            if due {
+                *looked = Some(Instant::now());
+            }
+            due
+        };
+        if due {
+            self.sweep(GRACE).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn sweep(&self, grace: Duration) -> Result<u64, LakeError> {

@@ -38,10 +38,19 @@ static RUNTIMES: Mutex<VecDeque<(String, Arc<Runtime>)>> = Mutex::new(VecDeque::
 /// Guarded queries that run at once; the rest wait their turn within their own time.
 pub(super) static QUERIES: Semaphore = Semaphore::const_new(4);
 
+/// At least so many threads are for them.
+const QUERY_THREADS: usize = 8;
+
 /// The threads that guarded queries run on.
 pub(crate) fn query_threads() -> Result<&'static tokio::runtime::Handle> {
     static THREADS: LazyLock<std::io::Result<tokio::runtime::Runtime>> = LazyLock::new(|| {
-        tokio::runtime::Builder::new_multi_thread().thread_name("insyn-query").enable_all().build()
+        // More than there are questions at once: one that is planned, or calls a function, for long leaves some to others.
+        let threads = std::thread::available_parallelism().map_or(QUERY_THREADS, usize::from);
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(QUERY_THREADS))
+            .thread_name("insyn-query")
+            .enable_all()
+            .build()
     });
     match THREADS.as_ref() {
         Ok(threads) => Ok(threads.handle()),

@@ -85,7 +85,7 @@ async fn giants_are_stopped() {
         })
     };
     for query in [
-        format!("SELECT max(length(x)) FROM ({})", doubling(12)),
+        format!("SELECT max(length(x)) FROM ({})", doubling(16)),
         format!("SELECT max(length(x)) FROM ({})", replacing(6)),
         "SELECT subject_id, concat(record, record, record, record, record, record, record) || a.event_id FROM access_events a".to_owned(),
         "SELECT a.event_id FROM access_events a, access_events b, access_events c".to_owned(),
@@ -103,6 +103,143 @@ async fn giants_are_stopped() {
     ] {
         stopped(session.sql(&query).await, &query);
     }
+}
+
+/// A lake of few rows, of which one is long.
+async fn one_long() -> (World, Session) {
+    let world = World::new().await;
+    let events: Vec<AccessEvent> = (0..5000)
+        .map(|i| {
+            let mut e = event(&format!("e{i:05}"), "journal", "2026-03-01T08:00:00Z", "SE-A", "191212121212");
+            e.record = Some("x".repeat(if i == 4711 { 3 << 20 } else { 10 }));
+            e
+        })
+        .collect();
+    world.commit(&events).await;
+    let session = world.session().await;
+    (world, session)
+}
+
+/// What the memory pool does not see is seen before it is made, and the refusal says which part and what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_stand_again_in_every_row_is_weighed_before() {
+    let (_world, session) = one_long().await;
+    let cut = "left(record, 1000)";
+    for (query, says) in [
+        ("SELECT sum(length(a.record) + length(b.event_id)) FROM access_events a, access_events b", cut),
+        (
+            "SELECT a.subject_id, a.record, b.event_id FROM access_events a JOIN access_events b ON a.subject_id = b.subject_id",
+            cut,
+        ),
+        ("SELECT count(*) FROM access_events a JOIN access_events b ON a.record < b.record", cut),
+        ("SELECT length((SELECT max(record) FROM access_events)) m, event_id FROM access_events", cut),
+        (
+            "SELECT length((SELECT string_agg(record, '-') FROM access_events)) m, event_id FROM access_events",
+            cut,
+        ),
+        ("SELECT event_id, length(max(record) OVER ()) n FROM access_events", "memory"),
+        (
+            "SELECT event_id, length(max(record) OVER (PARTITION BY source ORDER BY event_id)) n FROM access_events",
+            "memory",
+        ),
+        (
+            "SELECT event_id, length(last_value(record) OVER (ORDER BY event_id ROWS BETWEEN 9999 PRECEDING AND 9999 \
+             FOLLOWING)) n FROM access_events",
+            "memory",
+        ),
+        (
+            "SELECT sum(length(r) + length(u)) FROM (SELECT unnest(l) u, r FROM (SELECT array_agg(event_id) l, \
+             max(record) r FROM access_events))",
+            cut,
+        ),
+        ("SELECT max(levenshtein(record, record)) FROM access_events", "million pairs"),
+        (
+            "SELECT array_has_all(l, l) y FROM (SELECT array_agg(a.event_id) l FROM access_events a, (SELECT event_id \
+             FROM access_events LIMIT 10) b)",
+            "million pairs",
+        ),
+    ] {
+        match session.sql(query).await {
+            Err(SqlError::Limit(why)) => assert!(why.contains(says), "{why}: {query}"),
+            Err(other) => panic!("{other}: {query}"),
+            Ok(answer) => panic!("answered with {} rows: {query}", answer.rows()),
+        }
+    }
+    // What is done to one row at a time goes on, and so does what is cut.
+    for (query, rows) in [
+        ("SELECT subject_id, record FROM access_events", 5000),
+        (
+            "SELECT subject_id, upper(record) a, lower(record) b, reverse(record) c FROM access_events ORDER BY event_id",
+            5000,
+        ),
+        (
+            "SELECT event_id FROM access_events WHERE upper(record) LIKE '%XXXX%' AND length(concat(record, event_id)) > 20",
+            1,
+        ),
+        (
+            "SELECT sum(length(r)) FROM (SELECT left(record, 5) r, event_id FROM access_events) a JOIN access_events b ON a.event_id = b.event_id",
+            1,
+        ),
+        (
+            "SELECT event_id, length(max(r) OVER ()) n FROM (SELECT event_id, left(record, 100) r FROM access_events)",
+            5000,
+        ),
+        (
+            "SELECT event_id, row_number() OVER (PARTITION BY source ORDER BY event_id) FROM access_events",
+            5000,
+        ),
+        ("SELECT unnest(l) u FROM (SELECT array_agg(event_id) l FROM access_events)", 5000),
+        ("SELECT (SELECT count(*) FROM gaps) n, event_id FROM access_events", 5000),
+        ("SELECT source, levenshtein(user_id, 'SE-B') d, count(*) FROM access_events GROUP BY 1, 2", 1),
+        ("SELECT source, year, count(*) FROM access_events GROUP BY CUBE(source, year)", 4),
+    ] {
+        let answer = session.sql(query).await.unwrap_or_else(|error| panic!("{error}: {query}"));
+        assert_eq!(answer.rows(), rows, "{query}");
+    }
+}
+
+/// Plans that double with each line are refused while they are still small.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_that_grow_by_themselves_are_refused() {
+    let world = world::small().await;
+    let session = world.session().await;
+    let twice = (1..60).fold("WITH a0 AS (SELECT event_id FROM access_events)".to_owned(), |query, n| {
+        format!("{query}, a{n} AS (SELECT * FROM a{m} UNION ALL SELECT * FROM a{m})", m = n - 1)
+    });
+    let nested = |levels: usize| {
+        (0..levels).fold("SELECT max(event_id) FROM access_events e WHERE true".to_owned(), |query, n| {
+            format!(
+                "SELECT max(e{n}.event_id) FROM access_events e{n} WHERE e{n}.event_id IN ({query} AND e{n}.source = 'x')"
+            )
+        })
+    };
+    let growing = format!("SELECT {} FROM access_events", vec!["concat(event_id, source)"; 40].join(" || "));
+    for query in [format!("{twice} SELECT count(*) FROM a59"), nested(30), growing] {
+        let error = session.sql(&query).await.unwrap_err();
+        assert!(error.is_askers() || matches!(error, SqlError::Limit(_)), "{error}: {query}");
+    }
+    // Fewer are planned; whether they are answered or not, it comes to an end.
+    let ended = tokio::time::timeout(Duration::from_secs(90), session.sql(&nested(10))).await;
+    assert!(ended.is_ok());
+}
+
+/// What is sorted goes to disk when it is more than the query's memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_is_spilled() {
+    let world = World::new().await;
+    for batch in 0..6_u32 {
+        let rows = (0..8000).map(|n| {
+            let id = format!("{:08x}", (batch * 8000 + n).wrapping_mul(2_654_435_761));
+            let mut e = event(&id, "journal", "2026-03-01T08:00:00Z", "SE-A", "191212121212");
+            e.record = Some(format!("{id}{}", "x".repeat(1500)));
+            e
+        });
+        world.commit(&rows.collect::<Vec<AccessEvent>>()).await;
+    }
+    // 72 MB of text; the answer itself is small.
+    let session = world.session().await.with_limits(Limits { memory: 48 << 20, ..Limits::default() });
+    let query = "SELECT n, length(record) r FROM (SELECT row_number() OVER (ORDER BY record, event_id) n, record                  FROM access_events) WHERE n % 8000 = 1 ORDER BY n";
+    assert_eq!(session.sql(query).await.unwrap().rows(), 6);
 }
 
 /// Joins of few columns and no memory, of which each row is looked at.

@@ -150,3 +150,54 @@ async fn brought_into_order_one_file_holds_the_person() {
     let found = trace(&session, &Query::new(Of::Subject("190000000917".to_owned()))).await.unwrap();
     assert_eq!((found.summary.rows, found.counters.files_opened), (1, 1), "{:?}", found.counters);
 }
+
+/// One file of two row groups: a thousand persons in order, seventy users who look at all of them, and a unit that looks
+/// at the last of them only.
+async fn grouped_world() -> World {
+    let world = World::new().await;
+    let events: Vec<AccessEvent> = (0..140_000)
+        .map(|i| {
+            let person = i / 140;
+            let (user, subject) = (format!("SE-{}", i % 70), format!("19{person:010}"));
+            let mut e = event(&format!("e{i:032x}"), "journal", "2026-03-01T08:00:00Z", &user, &subject);
+            e.occurred_at += i64::from(i) * 1_000_000;
+            e.care_unit_id = Some(if person < 950 { "E1" } else { "E2" }.to_owned());
+            e.record = None;
+            e
+        })
+        .collect();
+    world.commit(&events).await;
+    world
+}
+
+/// What each kind of trace reads of a file: groups of rows that its statistics leave out, pages, and bytes.
+#[tokio::test]
+async fn of_a_file_each_trace_reads_the_groups_and_bytes_that_may_hold_the_answer() {
+    let world = grouped_world().await;
+    let session = world.session().await;
+    let size = usize::try_from(session.snapshot().files(Table::AccessEvents)[0].size).unwrap();
+    let event = |id: &str| Of::Event { id: id.to_owned(), source: Some("journal".to_owned()) };
+    let last = format!("e{:032x}", 139_999);
+    let visit = Of::Visit { event: last.clone(), source: Some("journal".to_owned()) };
+    for (of, rows, prunes_groups, prunes_pages, most) in [
+        (Of::Subject("190000000999".to_owned()), 140, true, true, size / 10),
+        (Of::Subject("190000000001".to_owned()), 140, true, true, size / 10),
+        (Of::Unit("E2".to_owned()), 7000, true, false, size),
+        // Everybody's rows lie in order of records: of users and events nothing can be left out of this file.
+        (Of::User("SE-3".to_owned()), 2000, false, false, 3 * size),
+        (event(&last), 1, false, false, 3 * size),
+        (visit, 2, true, true, 3 * size),
+    ] {
+        let found = trace(&session, &Query::new(of.clone())).await.unwrap();
+        let counters = found.counters;
+        assert_eq!(found.summary.rows, rows, "{of:?}");
+        assert_eq!(counters.row_groups_pruned > 0, prunes_groups, "{of:?}: {counters:?}");
+        assert!(!prunes_pages || counters.pages_pruned > 0, "{of:?}: {counters:?}");
+        assert!(counters.row_groups_read > 0 && counters.bytes_scanned > 0, "{of:?}: {counters:?}");
+        assert!(counters.bytes_scanned < most, "{of:?}: {counters:?}, at most {most} of {size} bytes");
+    }
+    // A source that nobody has: the statistics of each group say so.
+    let nobodys = Of::Event { id: last, source: Some("nobody".to_owned()) };
+    let found = trace(&session, &Query::new(nobodys)).await.unwrap();
+    assert_eq!((found.summary.rows, found.counters.row_groups_read), (0, 0), "{:?}", found.counters);
+}

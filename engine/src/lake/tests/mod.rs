@@ -8,6 +8,7 @@ mod follow;
 mod layout;
 mod oracle;
 mod retain;
+mod sides;
 mod users;
 
 use std::collections::BTreeMap;

@@ -37,6 +37,8 @@ enum Action {
     },
     /// And their bytes.
     Purge,
+    /// Files become others, of every table.
+    Compact,
     Reopen,
     Checkpoint,
 }
@@ -53,6 +55,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (1..8_u8, 0..4_i64, 0..60_u8)
             .prop_map(|(sources, years, held)| Action::Retain { sources, years, held }),
         1 => Just(Action::Purge),
+        2 => Just(Action::Compact),
         1 => Just(Action::Reopen),
         1 => Just(Action::Checkpoint),
     ]
@@ -62,7 +65,7 @@ const SOURCES: [&str; 3] = ["journal", "npo", "käll a/ö%"];
 
 async fn run(actions: &[Action]) {
     let folder = tempfile::tempdir().unwrap();
-    let mut lake = open(folder.path()).await;
+    let mut lake = sides::open_eager(folder.path()).await;
     let mut oracle = Oracle::default();
     let mut next = 0_i64;
     for action in actions {
@@ -130,7 +133,8 @@ async fn run(actions: &[Action]) {
                 oracle.retain(&plan);
             }
             Action::Purge => drop(lake.purge(Duration::ZERO).await.unwrap().expect("nobody else is here")),
-            Action::Reopen => lake = open(folder.path()).await,
+            Action::Compact => retain::compacted(&lake).await,
+            Action::Reopen => lake = sides::open_eager(folder.path()).await,
             Action::Checkpoint => drop(lake.checkpoint().await.unwrap()),
         }
     }

@@ -1,7 +1,7 @@
 //! How well the pack tells honest work from what was planted, over worlds of several seeds.
 //!
 //! `cargo build && cargo bench --workspace --bench quality --profile dev`, or both of a release. `INSYN_QUALITY_SEEDS` (5) says over how many worlds,
-//! `INSYN_QUALITY_DAYS` (30) of how many days. Nothing here is timed. The generator keeps what it planted in a file that no
+//! `INSYN_QUALITY_DAYS` (30) of how many days; `INSYN_QUALITY_KEEP` names a folder in which the worlds stay, to be looked into. Nothing here is timed. The generator keeps what it planted in a file that no
 //! rule reads; its honest noise (bookings that come late or never, staff on loan, common names, couples at one workplace)
 //! is described where it is made.
 
@@ -34,9 +34,13 @@ struct Seen {
     kinds: BTreeMap<String, (usize, usize)>,
     /// Findings at the top, as many as were planted, and how many of these are about what was planted.
     top: (usize, usize),
-    looks: u64,
-    explained: u64,
-    by_chance: u64,
+    /// Accesses to a known person's record that were not planted; of these explained by what the user could not have made,
+    /// and by nothing but the user's own doing.
+    honest: [u64; 3],
+    /// All, the planted too, and how many would be explained by chance.
+    by_chance: (u64, u64),
+    /// Planted accesses where there is no relation, and those of them that something explains.
+    unrelated: (u64, u64),
     /// Planted without a relation, and of these not named by the rule that looks for it.
     without: (usize, usize),
 }
@@ -59,11 +63,17 @@ fn main() {
     let line = |name: &str, of: &dyn Fn(&Seen) -> String| {
         println!("| {name} | {} |", worlds.iter().map(of).collect::<Vec<_>>().join(", "));
     };
-    line("accesses to a known person's record", &|seen| seen.looks.to_string());
+    line("honest accesses to a known person's record", &|seen| seen.honest[0].to_string());
     line("of these explained by what the user could not have made", &|seen| {
-        share(seen.explained, seen.looks)
+        share(seen.honest[1], seen.honest[0])
     });
-    line("the same by chance, in the fake log", &|seen| share(seen.by_chance, seen.looks));
+    line("by the user's own doing alone", &|seen| share(seen.honest[2], seen.honest[0]));
+    line("all accesses, explained by chance in the fake log", &|seen| {
+        share(seen.by_chance.1, seen.by_chance.0)
+    });
+    line("planted accesses without a relation, and explained all the same", &|seen| {
+        format!("{}/{}", seen.unrelated.1, seen.unrelated.0)
+    });
     line("planted without a relation and not named for it", &|seen| {
         format!("{}/{}", seen.without.1, seen.without.0)
     });
@@ -79,7 +89,10 @@ fn share(part: impl TryInto<u64>, whole: impl TryInto<u64>) -> String {
 
 fn look_at(seed: u64, days: u32) -> Seen {
     let temporary = tempfile::tempdir().unwrap();
-    let folder = temporary.path();
+    let kept =
+        std::env::var_os("INSYN_QUALITY_KEEP").map(|folder| Path::new(&folder).join(format!("{seed}")));
+    let folder = kept.as_deref().unwrap_or(temporary.path());
+    std::fs::create_dir_all(folder).unwrap();
     let end = Stockholm.with_ymd_and_hms(2025, 11, 20, 12, 0, 0).single().unwrap();
     World::generate(seed, days, end, Scale::small()).write(&folder.join("world"), "127.0.0.1:0").unwrap();
     for arguments in [["ingest", "--once"], ["context", "load"], ["rules", "run"]] {
@@ -111,17 +124,64 @@ fn look_at(seed: u64, days: u32) -> Seen {
     let top = order.iter().take(all.len()).filter(|(pair, _)| all.contains(pair)).count();
     let measured = rows(folder, &["rules", "explanations", "--totals"]);
     let number = |name: &str| measured[0][name].as_u64().unwrap();
+    let standing = standing(folder);
+    let is_planted = moments(&planted, &|_| true);
+    let strangers = moments(&planted, &|kind| WITHOUT_RELATION.contains(&kind));
+    let honest: Vec<&Stands> = standing.iter().filter(|stands| !is_planted.contains(&stands.look)).collect();
+    let planted_there: Vec<&Stands> =
+        standing.iter().filter(|stands| strangers.contains(&stands.look)).collect();
+    let explained = |of: &[&Stands], how: &str| of.iter().filter(|stands| stands.how == how).count() as u64;
     Seen {
         kinds: kinds
             .iter()
             .map(|(kind, pairs)| (kind.clone(), (pairs.len(), pairs.intersection(&told).count())))
             .collect(),
         top: (all.len(), top),
-        looks: number("looks"),
-        explained: number("explained"),
-        by_chance: number("by_chance"),
+        honest: [honest.len() as u64, explained(&honest, "explained"), explained(&honest, "only_by_user")],
+        by_chance: (number("looks"), number("by_chance")),
+        unrelated: (planted_there.len() as u64, explained(&planted_there, "explained")),
         without: (without.len(), without.difference(&unrelated).count()),
     }
+}
+
+/// One look: its source, whose record, and when (to the second).
+type Look = (String, String, String);
+
+/// A look, and how it stands by the data that the organisation has.
+struct Stands {
+    look: Look,
+    how: String,
+}
+
+/// How each look stands, unit by unit, as whoever asks is told.
+fn standing(folder: &Path) -> Vec<Stands> {
+    let units =
+        rows(folder, &["sql", "SELECT DISTINCT care_unit_id FROM accesses WHERE care_unit_id IS NOT NULL"]);
+    let mut all = Vec::new();
+    for unit in &units {
+        let asked = ["trace", "unit", unit["care_unit_id"].as_str().unwrap(), "--why"];
+        for row in rows(folder, &asked) {
+            let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+            // Refused attempts are no looks, and have no standing.
+            if let Some(how) = row["standing"].as_str() {
+                let look = (text("source"), text("subject_id"), text("occurred_at")[..19].to_owned());
+                all.push(Stands { look, how: how.to_owned() });
+            }
+        }
+    }
+    all
+}
+
+/// The looks of what was planted, of these kinds.
+fn moments(planted: &[Value], of: &dyn Fn(&str) -> bool) -> BTreeSet<Look> {
+    let mut all = BTreeSet::new();
+    for case in planted.iter().filter(|case| of(case["kind"].as_str().unwrap())) {
+        let text = |name: &str| case[name].as_str().unwrap().to_owned();
+        for at in case["occurred_at"].as_array().unwrap() {
+            all.insert((text("source"), text("subject_id"), at.as_str().unwrap()[..19].to_owned()));
+        }
+    }
+    all
 }
 
 fn rows(folder: &Path, arguments: &[&str]) -> Vec<Value> {

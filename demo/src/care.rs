@@ -59,8 +59,11 @@ pub(crate) struct Care {
     pub kind: Relation,
     pub from: i64,
     pub to: Option<i64>,
+    /// Who wrote it down; none where no user of the systems did: the person over the web, a register.
     pub created_by: Option<u32>,
     pub created_at: i64,
+    /// A booking that was kept: who registered at the desk that the person had come.
+    pub received_by: Option<u32>,
     /// False for the one in a hundred that nobody ever enters.
     pub entered: bool,
 }
@@ -106,6 +109,9 @@ struct Desk<'a> {
     /// Ordinary people by age; protected persons are cared for apart, in few hands.
     by_age: HashMap<Age, Vec<u32>>,
     at_unit: Vec<Vec<u32>>,
+    /// By unit: those at the reception, and those who hand out cases.
+    at_desk: Vec<Vec<u32>>,
+    leads: Vec<Vec<u32>>,
     in_bed: HashSet<u32>,
     out: Vec<Care>,
 }
@@ -150,13 +156,19 @@ impl<'a> Desk<'a> {
                 }
             }
         }
-        let mut at_unit = vec![Vec::new(); UNITS.len()];
-        for (number, one) in staff.iter().enumerate() {
-            if !one.apart {
-                at_unit[one.unit].push(number as u32);
+        let none = || vec![Vec::new(); UNITS.len()];
+        let (mut at_unit, mut at_desk, mut leads) = (none(), none(), none());
+        for (number, one) in staff.iter().enumerate().filter(|(_, one)| !one.apart) {
+            at_unit[one.unit].push(number as u32);
+            if matches!(one.title, "Medicinsk sekreterare" | "Samordnare") {
+                at_desk[one.unit].push(number as u32);
+            }
+            if one.chief || one.title == "Förste socialsekreterare" {
+                leads[one.unit].push(number as u32);
             }
         }
-        Desk { rng, people, clock, days, by_age, at_unit, in_bed: HashSet::new(), out: Vec::new() }
+        let (in_bed, out) = (HashSet::new(), Vec::new());
+        Desk { rng, people, clock, days, by_age, at_unit, at_desk, leads, in_bed, out }
     }
 
     /// Someone of that age; among adults the older more often.
@@ -173,6 +185,30 @@ impl<'a> Desk<'a> {
 
     fn someone_at(&mut self, unit: usize) -> Option<u32> {
         self.at_unit[unit].choose(self.rng).copied()
+    }
+
+    /// Somebody at the reception three times in four, where there is one.
+    fn someone_at_desk(&mut self, unit: usize) -> Option<u32> {
+        let reception = self.at_desk[unit].choose(self.rng).copied();
+        reception.filter(|_| self.rng.random_bool(0.75)).or_else(|| self.someone_at(unit))
+    }
+
+    /// Who writes a relation down, as offices do. Receptions and the persons themselves book most times; listings come
+    /// from a service on the web, pupils from the school's register; who leads the unit hands out cases; help at home
+    /// is ordered by whoever decided on it; whoever sends a referral writes it.
+    fn registrar(&mut self, kind: Relation, unit: usize, sent_by: usize) -> Option<u32> {
+        match kind {
+            Relation::Booking if self.rng.random_bool(0.2) => None,
+            Relation::Booking => self.someone_at_desk(unit),
+            Relation::Registration if self.rng.random_bool(0.8) => None,
+            Relation::Enrolment => None,
+            Relation::Case | Relation::Investigation | Relation::Decision => {
+                self.leads[unit].choose(self.rng).copied()
+            }
+            Relation::HomeCare if unit != units::HOME_NURSING => self.someone_at(units::ASSESSMENT),
+            Relation::Referral => self.someone_at(sent_by),
+            _ => self.someone_at(unit),
+        }
     }
 
     /// Midnight after the day of a person's death, where they died.
@@ -194,6 +230,21 @@ impl<'a> Desk<'a> {
         unit: usize,
         user: Option<u32>,
         kind: Relation,
+        period: (i64, Option<i64>),
+        slips: bool,
+    ) {
+        self.add_from(unit, subject, unit, user, kind, period, slips);
+    }
+
+    /// The same, sent by another unit.
+    #[allow(clippy::too_many_arguments, reason = "the two callers name every argument")]
+    fn add_from(
+        &mut self,
+        sent_by: usize,
+        subject: u32,
+        unit: usize,
+        user: Option<u32>,
+        kind: Relation,
         (from, to): (i64, Option<i64>),
         slips: bool,
     ) {
@@ -204,7 +255,11 @@ impl<'a> Desk<'a> {
             Some(end) => Some(self.until_death(subject, end).unwrap_or(end)),
             None => self.until_death(subject, i64::MAX),
         };
-        let created_by = self.someone_at(unit);
+        let created_by = self.registrar(kind, unit, sent_by);
+        let received_by = match kind == Relation::Booking && self.rng.random_bool(0.94) {
+            true => self.someone_at_desk(unit),
+            false => None,
+        };
         let drawn = self.rng.random_range(0..100);
         let created_at = if slips && drawn < 5 {
             from + self.rng.random_range(DAY..10 * DAY)
@@ -224,6 +279,7 @@ impl<'a> Desk<'a> {
             to,
             created_by,
             created_at,
+            received_by,
             entered,
         });
     }
@@ -343,26 +399,21 @@ impl<'a> Desk<'a> {
     }
 
     fn send_to_imaging(&mut self) {
-        let sent: Vec<(u32, i64)> = self
+        let sent: Vec<(u32, usize, i64)> = self
             .out
             .iter()
             .filter(|care| matches!(care.kind, Relation::Admission | Relation::Visit | Relation::Booking))
-            .map(|care| (care.subject, care.from))
+            .map(|care| (care.subject, care.unit, care.from))
             .collect();
-        for (subject, from) in sent {
+        for (subject, sent_by, from) in sent {
             if self.rng.random_bool(0.22) {
                 let ordered = from + self.rng.random_range(10 * MINUTE..20 * HOUR);
-                self.add(
-                    subject,
-                    units::IMAGING,
-                    None,
-                    Relation::Referral,
-                    (ordered, Some(ordered + 6 * DAY)),
-                    false,
-                );
+                let period = (ordered, Some(ordered + 6 * DAY));
+                self.add_from(sent_by, subject, units::IMAGING, None, Relation::Referral, period, false);
             } else if self.rng.random_bool(0.03) {
                 let to = from + 60 * DAY;
-                self.add(subject, units::PSYCHIATRY, None, Relation::Referral, (from, Some(to)), false);
+                let period = (from, Some(to));
+                self.add_from(sent_by, subject, units::PSYCHIATRY, None, Relation::Referral, period, false);
             }
         }
     }

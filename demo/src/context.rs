@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::World;
 use crate::access::Source;
 use crate::care::Relation;
-use crate::clock::{DAY, rfc3339};
+use crate::clock::{DAY, MINUTE, rfc3339};
 use crate::staff::Staff;
 use crate::units::{self, PARENTS, PRIVATE, PRIVATE_UNIT, PROVIDERS, UNITS};
 
@@ -218,6 +218,12 @@ fn care_relations(world: &World) -> Table {
             |number: Option<u32>| number.map_or("", |number| world.staff[number as usize].user_id.as_str());
         let (from, to) = (rfc3339(care.from), care.to.map(rfc3339).unwrap_or_default());
         let (created_by, created_at) = (user(care.created_by), rfc3339(care.created_at));
+        // That the person came is a row of its own, by whoever was at the desk; as late as the booking, where that was late.
+        let came_at = care.created_at.max(care.from + MINUTE);
+        if care.received_by.is_some() && care.from <= world.end && came_at <= world.end {
+            let (unit, by) = (UNITS[care.unit].id, user(care.received_by));
+            table.row(&[id, unit, user(care.user), "visit", &from, &to, by, &rfc3339(came_at)]);
+        }
         let holders = std::iter::once(care.user).chain(care.others.iter().map(|other| Some(*other)));
         for holder in holders {
             table.row(&[

@@ -8,6 +8,7 @@
 //! - `unit_reach` (care_unit_id, near_unit_id): a unit and those whose relations count as its own: itself, every unit
 //!   above it, and the parts right below it;
 //! - `explained` (segment, seq, explanation, explains, by_user, made_at): the looks that explanations have a reason for;
+//! - `unexplained` and `record_history`: see [`crate::history`];
 //! - `assigned` (user_id, care_unit_id, near_unit_id, valid_from, valid_to): `assignments` through `unit_reach`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,6 +23,7 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::explain::EXPLAINED;
+use crate::history::{RECORD_HISTORY, UNEXPLAINED};
 use crate::rule::Rule;
 use crate::sql;
 
@@ -53,7 +55,7 @@ const ALWAYS: &[&str] = &[
 ];
 
 /// Which accesses are looks.
-const IS_LOOK: &str = "subject_key is not null and actor_id is not null \
+pub(crate) const IS_LOOK: &str = "subject_key is not null and actor_id is not null \
     and (user_kind is null or user_kind not in ('subject', 'representative', 'system')) \
     and (outcome is null or outcome = 'success')";
 
@@ -79,8 +81,10 @@ pub(crate) enum By {
 /// The tables of one run.
 pub(crate) struct Desk {
     pub ctx: SessionContext,
-    source: SessionContext,
+    pub(crate) source: SessionContext,
     columns: Vec<String>,
+    /// Whether anything asks what was done in a record before and after.
+    pub(crate) asks_history: bool,
     rows: BTreeMap<String, usize>,
     /// The persons that all on it is about; none: everybody.
     about: Option<Vec<String>>,
@@ -116,6 +120,7 @@ impl Desk {
             ctx,
             source: source.clone(),
             columns,
+            asks_history: [UNEXPLAINED, RECORD_HISTORY].iter().any(|table| words.contains(*table)),
             rows: BTreeMap::new(),
             about,
             reach: HashMap::new(),
@@ -131,6 +136,7 @@ impl Desk {
         }
         desk.lay_units().await?;
         desk.lay(0, 0).await?;
+        desk.lay_history((0, 0)).await?;
         Ok(desk)
     }
 
@@ -161,7 +167,9 @@ impl Desk {
         // A view keeps the plan of the table it was made over, so it is made again.
         self.ctx.deregister_table("looks")?;
         let looks = self.ctx.sql(&format!("select * from accesses where {IS_LOOK}")).await?;
-        self.ctx.register_table("looks", looks.into_view())?;
+        self.ctx.register_table("looks", looks.clone().into_view())?;
+        self.ctx.deregister_table(UNEXPLAINED)?;
+        self.ctx.register_table(UNEXPLAINED, looks.into_view())?;
         Ok(())
     }
 
@@ -194,7 +202,7 @@ impl Desk {
     }
 
     /// The numbers that these persons are written with, as SQL lists them; none where they are too many to name.
-    async fn numbers(&self, persons: &BTreeSet<&str>) -> Result<Option<String>, DataFusionError> {
+    pub(crate) async fn numbers(&self, persons: &BTreeSet<&str>) -> Result<Option<String>, DataFusionError> {
         if persons.is_empty() || persons.len() > MOST_NAMED {
             return Ok(None);
         }
@@ -223,7 +231,8 @@ impl Desk {
 
     /// The names of everything a rule may read, for those who misspell one.
     pub fn tables(&self) -> Vec<String> {
-        let own = ["accesses", "looks", "unit_reach", "assigned", EXPLAINED].into_iter();
+        let own = ["accesses", "looks", "unit_reach", "assigned", EXPLAINED, UNEXPLAINED, RECORD_HISTORY];
+        let own = own.into_iter();
         own.chain(LAKE_TABLES.iter().copied()).chain(context_tables()).map(str::to_owned).collect()
     }
 

@@ -14,6 +14,7 @@ use insyn_engine::session::Session;
 use serde::Serialize;
 
 use crate::desk::{Desk, text_array};
+use crate::history;
 use crate::hits::{self, Hit};
 use crate::pack::Pack;
 use crate::rule::{Explains, Rule, Text};
@@ -132,7 +133,9 @@ pub async fn explain(pack: &Pack, session: &Session, asked: &Asked) -> Result<Re
     let numbers: BTreeSet<String> = asked.subjects.iter().flat_map(|id| session.numbers_of(id)).collect();
     let desk = Desk::about(session.datafusion(), &explanations, Some(numbers.into_iter().collect())).await?;
     let around = around(&explanations);
-    desk.lay(asked.from.saturating_sub(around), asked.to.saturating_add(around)).await?;
+    let sight = (asked.from.saturating_sub(around), asked.to.saturating_add(around));
+    desk.lay(sight.0, sight.1).await?;
+    desk.lay_history(sight).await?;
     let is_there = |table: &String| {
         session
             .context_load()
@@ -252,12 +255,16 @@ fn by_user(batch: &RecordBatch) -> Result<Vec<bool>, DataFusionError> {
     Ok((0..batch.num_rows()).map(|row| column.is_null(row) || column.value(row)).collect())
 }
 
-/// Puts the table of explained looks on the desk. An explanation with a fault leaves no table: a rule that leans on it
+/// Puts the table of explained looks on the desk. An explanation that asks what was done before and after is asked only
+/// about the looks that the others leave. An explanation with a fault leaves no table: a rule that leans on it
 /// then says so, and accuses nobody for want of it.
 pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, period: (i64, i64)) -> Result<(), String> {
-    let mut parts = explanations.iter().map(|rule| part(rule, period)).collect::<Result<Vec<_>, _>>()?;
-    if parts.is_empty() {
-        parts.push(format!(
+    let (later, first): (Vec<&Rule>, Vec<&Rule>) =
+        explanations.iter().copied().partition(|rule| history::asks(rule));
+    let parts = |rules: &[&Rule]| rules.iter().map(|rule| part(rule, period)).collect::<Result<Vec<_>, _>>();
+    let (mut first_parts, later_parts) = (parts(&first)?, parts(&later)?);
+    if first_parts.is_empty() {
+        first_parts.push(format!(
             "select segment, seq, {0} as explanation, {0} as explains, true as {BY_USER}, occurred_at as {MADE_AT} \
              from looks where false",
             word("")
@@ -266,17 +273,20 @@ pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, period: (i64, i64))
     let limit = Limits::default().rule_time;
     // Worked out once, however many rules read it.
     let put = async {
-        let frame = desk.ctx.sql(&parts.join(" union all ")).await?;
+        let frame = desk.ctx.sql(&first_parts.join(" union all ")).await?;
         // Its parts differ in what may be null.
         let fields = frame.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let mut parts = frame.collect_partitioned().await?;
-        for batch in parts.iter_mut().flatten() {
-            let columns = batch.columns().iter().zip(schema.fields());
-            let columns = columns.map(|(column, field)| cast(column, field.data_type()));
-            *batch = RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_, _>>()?)?;
+        let mut rows = under(frame.collect_partitioned().await?, &schema)?;
+        desk.put(EXPLAINED, Arc::clone(&schema), rows.clone())?;
+        let left = desk.narrow().await?;
+        desk.lay_history(period).await?;
+        if left > 0 && !later_parts.is_empty() {
+            let frame = desk.ctx.sql(&later_parts.join(" union all ")).await?;
+            rows.extend(under(frame.collect_partitioned().await?, &schema)?);
+            desk.put(EXPLAINED, schema, rows)?;
         }
-        desk.put(EXPLAINED, schema, parts)
+        Ok::<_, DataFusionError>(())
     };
     let Ok(put) = tokio::time::timeout(limit, put).await else {
         return Err(format!(
@@ -285,12 +295,25 @@ pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, period: (i64, i64))
         ));
     };
     let Err(error) = put else { return Ok(()) };
-    for (rule, part) in explanations.iter().zip(&parts) {
+    for (rule, part) in first.iter().zip(&first_parts).chain(later.iter().zip(&later_parts)) {
         if let Err(error) = desk.ctx.sql(part).await {
             return Err(format!("the explanation {}: {}", rule.id, plain(&error)));
         }
     }
     Err(plain(&error))
+}
+
+/// The rows under another schema of the same columns.
+fn under(
+    mut parts: Vec<Vec<RecordBatch>>,
+    schema: &Arc<Schema>,
+) -> Result<Vec<Vec<RecordBatch>>, DataFusionError> {
+    for batch in parts.iter_mut().flatten() {
+        let columns = batch.columns().iter().zip(schema.fields());
+        let columns = columns.map(|(column, field)| cast(column, field.data_type()));
+        *batch = RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)?;
+    }
+    Ok(parts)
 }
 
 /// Says of each hit the best reason that its access has, out of the table of explained looks.

@@ -21,6 +21,7 @@ mod explain;
 mod file;
 mod finding;
 mod group;
+mod history;
 mod hits;
 mod lift;
 mod measure;

@@ -91,7 +91,9 @@ pub async fn measure(pack: &Pack, session: &Session, window: Window) -> Result<M
     let around = explain::around(&rules);
     let mut shares = BTreeMap::new();
     for slice in slices(period, stored.accesses.div_ceil(Limits::default().slice_rows)) {
-        desk.lay(slice.0.saturating_sub(around), slice.1.saturating_add(around)).await?;
+        let sight = (slice.0.saturating_sub(around), slice.1.saturating_add(around));
+        desk.lay(sight.0, sight.1).await?;
+        desk.lay_history(sight).await?;
         let looks = Looks::read(&desk, slice).await?;
         let (found, why) = tried(&rules, &desk, slice).await;
         count(&mut measured, &rules, &looks, &found, zone, &mut shares);
@@ -99,6 +101,7 @@ pub async fn measure(pack: &Pack, session: &Session, window: Window) -> Result<M
             one.failed = one.failed.take().or(why);
         }
         fake(&desk).await?;
+        desk.lay_history(sight).await?;
         let (by_chance, _) = tried(&rules, &desk, slice).await;
         let mut any = BTreeSet::new();
         for ((one, rule), places) in measured.explanations.iter_mut().zip(&rules).zip(&by_chance) {

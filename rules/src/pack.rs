@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::check::Problem;
 use crate::explain::EXPLAINED;
 use crate::file::{self, Override, Places, Read, nearest};
+use crate::history::UNEXPLAINED;
 use crate::rule::{Level, ParamValue, Rule, Status};
 use crate::sql;
 
@@ -56,19 +57,29 @@ const BUILTIN: &[(&str, &str)] = &[
 const EXPLANATIONS: &[(&str, &str)] = &[
     ("rules/explanations/admission.toml", include_str!("../explanations/admission.toml")),
     ("rules/explanations/booking.toml", include_str!("../explanations/booking.toml")),
+    ("rules/explanations/care-team.toml", include_str!("../explanations/care-team.toml")),
     ("rules/explanations/consent.toml", include_str!("../explanations/consent.toml")),
     ("rules/explanations/home-care.toml", include_str!("../explanations/home-care.toml")),
     ("rules/explanations/in-person.toml", include_str!("../explanations/in-person.toml")),
     ("rules/explanations/laboratory-order.toml", include_str!("../explanations/laboratory-order.toml")),
     ("rules/explanations/mistaken-opening.toml", include_str!("../explanations/mistaken-opening.toml")),
+    ("rules/explanations/noted-by-colleague.toml", include_str!("../explanations/noted-by-colleague.toml")),
     ("rules/explanations/on-call.toml", include_str!("../explanations/on-call.toml")),
+    ("rules/explanations/on-duty.toml", include_str!("../explanations/on-duty.toml")),
     ("rules/explanations/other-relation.toml", include_str!("../explanations/other-relation.toml")),
+    (
+        "rules/explanations/own-registration-confirmed.toml",
+        include_str!("../explanations/own-registration-confirmed.toml"),
+    ),
     ("rules/explanations/placed-elsewhere.toml", include_str!("../explanations/placed-elsewhere.toml")),
     ("rules/explanations/pupil.toml", include_str!("../explanations/pupil.toml")),
+    ("rules/explanations/quality-follow-up.toml", include_str!("../explanations/quality-follow-up.toml")),
     ("rules/explanations/referral.toml", include_str!("../explanations/referral.toml")),
     ("rules/explanations/registration.toml", include_str!("../explanations/registration.toml")),
+    ("rules/explanations/signed-afterwards.toml", include_str!("../explanations/signed-afterwards.toml")),
     ("rules/explanations/social-case.toml", include_str!("../explanations/social-case.toml")),
     ("rules/explanations/stated-purpose.toml", include_str!("../explanations/stated-purpose.toml")),
+    ("rules/explanations/unit-follow-up.toml", include_str!("../explanations/unit-follow-up.toml")),
     ("rules/explanations/visit.toml", include_str!("../explanations/visit.toml")),
     ("rules/explanations/wrote-in-record.toml", include_str!("../explanations/wrote-in-record.toml")),
 ];
@@ -264,7 +275,7 @@ impl Pack {
     fn lean(&mut self) {
         let set: Vec<String> = self.explanations().map(Rule::setting).collect();
         for rule in &mut self.rules {
-            let leans = sql::words(&rule.sql).iter().any(|word| word == EXPLAINED);
+            let leans = sql::words(&rule.sql).iter().any(|word| word == EXPLAINED || word == UNEXPLAINED);
             rule.leans_on = leans.then(|| set.join("; "));
         }
     }

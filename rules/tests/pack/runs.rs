@@ -14,7 +14,7 @@ use insyn_rules::{
     StoreError, Window, evaluate,
 };
 
-use crate::world::{self, Cell, DAY, World, ZONE, access, at, rows, source};
+use crate::world::{self, Cell, DAY, HOUR, Relation, World, ZONE, access, at, rows, source};
 
 async fn run(
     pack: &Pack,
@@ -97,7 +97,12 @@ async fn no_care_relation_is_what_brute_force_says() {
     }
 }
 
-/// The rule in plain words: every access against every relation.
+/// The local day that an instant falls on.
+fn day(at: i64) -> chrono::NaiveDate {
+    chrono::DateTime::from_timestamp_micros(at).unwrap().with_timezone(&ZONE).date_naive()
+}
+
+/// The rule in plain words: every access against every relation, and against what the others of the unit did.
 fn brute_force(world: &World) -> BTreeSet<String> {
     let now = |id: &str| {
         world
@@ -153,15 +158,55 @@ fn brute_force(world: &World) -> BTreeSet<String> {
             .filter(|(u, _, from, to)| *u == user && *from <= t && to.is_none_or(|to| t <= to))
             .map(|(_, unit, _, _)| unit.as_str())
             .collect();
-        let explained = world.relations.iter().any(|r| {
-            now(&r.subject) == now(event.subject_id.as_deref().unwrap())
-                && t >= r.from - 14 * DAY
+        let subject = now(event.subject_id.as_deref().unwrap());
+        let theirs: Vec<&Relation> =
+            world.relations.iter().filter(|relation| now(&relation.subject) == subject).collect();
+        let placed = |who: &str, at_unit: &str| {
+            world.assignments.iter().any(|(u, unit, from, to)| {
+                u == who && unit == at_unit && *from <= t && to.is_none_or(|to| t <= to)
+            })
+        };
+        // By the schedule U3 works at three units each day, but for every seventh.
+        let on_duty = |unit: &str| {
+            let since = t - at("2026-10-12T07:00:00+02:00") + HOUR;
+            let (day, into) = (since.div_euclid(DAY), since.rem_euclid(DAY));
+            let works = (0..28).contains(&day) && day % 7 != 6 && into <= 10 * HOUR;
+            user == "U3" && works && ["A0", "A1", "A2"].iter().any(|at| near(at, unit))
+        };
+        let by_relation = theirs.iter().any(|r| {
+            let team = |other: &str| {
+                let units = world.assignments.iter().map(|(_, unit, ..)| unit);
+                other != user && units.into_iter().any(|unit| placed(other, unit) && placed(&user, unit))
+            };
+            t >= r.from - 14 * DAY
                 && r.to.is_none_or(|to| t <= to + 30 * DAY)
                 && (r.user.as_deref() == Some(&user)
+                    || r.user.as_deref().is_some_and(team)
                     || r.unit.as_deref().is_some_and(|u| {
-                        unit.is_some_and(|a| near(a, u)) || homes.iter().any(|h| near(h, u))
+                        unit.is_some_and(|a| near(a, u)) || homes.iter().any(|h| near(h, u)) || on_duty(u)
                     }))
         });
+        let others = world.events.iter().filter(|other| {
+            let is_look =
+                other.user_kind.as_deref() == Some("staff") && other.outcome.as_deref() == Some("success");
+            let here = unit.zip(other.care_unit_id.as_deref()).is_some_and(|(a, b)| near(a, b));
+            is_look && here && now(other.subject_id.as_deref().unwrap()) == subject
+        });
+        let in_history = others.into_iter().any(|other| {
+            let (seen, on) = (day(other.occurred_at), |instant: i64| day(instant));
+            let noted = other.action.as_deref() == Some("C")
+                && other.user_id.as_deref() != Some(&user)
+                && (on(t - 30 * DAY)..=on(t + 14 * DAY)).contains(&seen);
+            let followed = (on(t - 14 * DAY)..on(t)).contains(&seen)
+                && theirs.iter().any(|r| {
+                    let of_unit = unit.zip(r.unit.as_deref()).is_some_and(|(a, b)| near(a, b));
+                    of_unit
+                        && seen >= on(r.from - 14 * DAY)
+                        && r.to.is_none_or(|to| seen <= on(to + 30 * DAY) && t > to)
+                });
+            noted || followed
+        });
+        let explained = by_relation || in_history;
         let judged = match unit {
             Some(unit) => covered(unit, t),
             None => world.assignments.iter().any(|(u, home, _, _)| *u == user && covered(home, t)),
@@ -285,8 +330,8 @@ async fn a_finding_keeps_what_it_rested_on_and_counts_ids_once_a_source() {
     let mut events = vec![
         access(1, start, "U1", Some("A"), "P1"),
         access(1, start, "U1", Some("A"), "P1"),
-        access(1, start + 2 * world::HOUR, "U1", Some("B"), "P1"),
-        access(4, start + 3 * world::HOUR, "U1", Some("B"), "P1"),
+        access(1, start + 2 * HOUR, "U1", Some("B"), "P1"),
+        access(4, start + 3 * HOUR, "U1", Some("B"), "P1"),
     ];
     for (seq, event) in events.iter_mut().enumerate() {
         event.seq = i32::try_from(seq).unwrap();
@@ -321,8 +366,8 @@ async fn a_finding_keeps_what_it_rested_on_and_counts_ids_once_a_source() {
         shown,
         [
             ("e1", "journal", start, "A"),
-            ("e1", "portal", start + 2 * world::HOUR, "B"),
-            ("e4", "journal", start + 3 * world::HOUR, "B")
+            ("e1", "portal", start + 2 * HOUR, "B"),
+            ("e4", "journal", start + 3 * HOUR, "B")
         ]
     );
     assert_eq!(events[2].activity.as_deref(), Some("Utskrift"));
@@ -488,7 +533,7 @@ impl Clinic {
     async fn open() -> Clinic {
         let dir = tempfile::tempdir().unwrap();
         let lake = Lake::open("lake", dir.path()).await.unwrap();
-        let start = chrono::Utc::now().timestamp_micros() - world::HOUR;
+        let start = chrono::Utc::now().timestamp_micros() - HOUR;
         let commit = SourceCommit {
             source: "journal".into(),
             sequence: 1,
@@ -552,7 +597,7 @@ async fn a_run_over_a_part_settles_nothing_that_it_only_sees_beside_it() {
     let around = ["no-care-relation", "emergency-without-note"];
     let pack = Pack::builtin().unwrap().only(|r| around.contains(&r.id.as_str()));
     clinic.judge(NOT_P1, &pack, &store).await;
-    let later = clinic.start + world::HOUR / 2;
+    let later = clinic.start + HOUR / 2;
     let commit = SourceCommit {
         source: "journal".into(),
         sequence: 2,

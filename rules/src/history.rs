@@ -1,0 +1,115 @@
+//! What lies beyond the rows on the desk: what the others at a unit did in a record, weeks before a look and after it.
+//!
+//! - `unexplained`: the looks that no explanation which reads the context alone has a good reason for. While an explanation
+//!   is measured, shown or tested by itself these are all looks.
+//! - `record_history` (subject_key, care_unit_id, actor_id, day, wrote): who looked, on which local day, in the records of
+//!   those persons from the user's unit or one near it, and whether they wrote or signed. It reaches [`BEFORE`] before the
+//!   looks and [`AFTER`] after them, and holds nobody else's records: few of a day's looks are left unexplained, so that
+//!   weeks are read for few persons.
+//!
+//! An explanation that reads them never reads `explained`, and what it explains is in neither: no explanation of this kind
+//! can rest on another one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::JoinType;
+use datafusion::error::DataFusionError;
+
+use crate::desk::{Desk, IS_LOOK, text_array};
+use crate::explain::{BY_USER, EXPLAINED};
+use crate::rule::Rule;
+use crate::sql;
+
+/// The looks that still have no good reason.
+pub(crate) const UNEXPLAINED: &str = "unexplained";
+/// What was done in these records.
+pub(crate) const RECORD_HISTORY: &str = "record_history";
+
+const DAY: i64 = 86_400_000_000;
+/// So long before a look, µs; a day more than parameters allow, for local days.
+const BEFORE: i64 = 31 * DAY;
+/// So long after it: as long as what is unexplained is looked at again.
+const AFTER: i64 = 15 * DAY;
+
+/// Whether an explanation reads what was done before and after, so that it is asked about the rest only.
+pub(crate) fn asks(rule: &Rule) -> bool {
+    sql::words(&rule.sql).iter().any(|word| word == UNEXPLAINED || word == RECORD_HISTORY)
+}
+
+impl Desk {
+    /// Leaves in `unexplained` the looks for which `explained` has nothing that is enough; says how many there are.
+    pub(crate) async fn narrow(&self) -> Result<usize, DataFusionError> {
+        if !self.asks_history {
+            return Ok(0);
+        }
+        let query = format!(
+            "select l.* from looks l left anti join \
+             (select segment, seq from {EXPLAINED} where explains <> 'provider' and not {BY_USER}) e \
+             on e.segment = l.segment and e.seq = l.seq"
+        );
+        let frame = self.ctx.sql(&query).await?;
+        let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
+        let parts = frame.collect_partitioned().await?;
+        let left = parts.iter().flatten().map(RecordBatch::num_rows).sum();
+        self.put(UNEXPLAINED, schema, parts)?;
+        Ok(left)
+    }
+
+    /// Lays out `record_history` of what is in `unexplained`; the rows on the desk lie in this period (µs UTC, half-open).
+    pub(crate) async fn lay_history(&self, period: (i64, i64)) -> Result<(), DataFusionError> {
+        if !self.asks_history {
+            return Ok(());
+        }
+        let (keys, persons) = self.unexplained_keys().await?;
+        let persons: BTreeSet<&str> = persons.iter().map(String::as_str).collect();
+        let (from, to) = (period.0.saturating_sub(BEFORE), period.1.saturating_add(AFTER));
+        let mut query = format!(
+            "select subject_key, care_unit_id, actor_id, local_date(occurred_at) as day, \
+             coalesce(action in ('C', 'U'), false) as writes \
+             from accesses where {IS_LOOK} and occurred_at >= {} and occurred_at < {}",
+            sql::timestamp(from),
+            sql::timestamp(to)
+        );
+        if let Some(numbers) = self.numbers(&persons).await? {
+            query += &format!(" and subject_id in ({numbers})");
+        }
+        let nobody = persons.is_empty();
+        let looks = self.source.sql(&query).await?;
+        let keys = self.source.read_batch(keys)?;
+        let theirs =
+            looks.join(keys, JoinType::LeftSemi, &["subject_key", "care_unit_id"], &["id", "unit"], None)?;
+        let each = ["subject_key", "care_unit_id", "actor_id", "day"].map(datafusion::prelude::col);
+        let wrote = datafusion::functions_aggregate::expr_fn::bool_or(datafusion::prelude::col("writes"));
+        let history = theirs.aggregate(each.to_vec(), vec![wrote.alias("wrote")])?;
+        let schema = Arc::new(Schema::new(history.schema().fields().clone()));
+        let parts = if nobody { Vec::new() } else { history.collect_partitioned().await? };
+        self.put(RECORD_HISTORY, schema, parts)
+    }
+
+    /// Whose records were looked in for no known reason, with each unit near the one that it was done from; and the persons.
+    async fn unexplained_keys(&self) -> Result<(RecordBatch, BTreeSet<String>), DataFusionError> {
+        let query = format!(
+            "select distinct a.subject_key, coalesce(u.near_unit_id, a.care_unit_id) as unit from {UNEXPLAINED} a \
+             left join unit_reach u on u.care_unit_id = a.care_unit_id where a.care_unit_id is not null"
+        );
+        let (mut ids, mut units, mut persons) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for batch in self.ctx.sql(&query).await?.collect().await? {
+            let (subject, unit) = (text_array(&batch, 0)?, text_array(&batch, 1)?);
+            for row in (0..batch.num_rows()).filter(|row| subject.is_valid(*row) && unit.is_valid(*row)) {
+                persons.insert(subject.value(row).to_owned());
+                ids.push(subject.value(row).to_owned());
+                units.push(unit.value(row).to_owned());
+            }
+        }
+        let field = |name| Field::new(name, DataType::Utf8, false);
+        let schema = Arc::new(Schema::new(vec![field("id"), field("unit")]));
+        let keys = RecordBatch::try_new(
+            schema,
+            vec![Arc::new(StringArray::from(ids)), Arc::new(StringArray::from(units))],
+        )?;
+        Ok((keys, persons))
+    }
+}

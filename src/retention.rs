@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
-use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, TimeZone};
+use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
+use insyn_engine::lake::Survey;
 use insyn_engine::retain::{Class, Ground, Holds, Plan, Term};
 use insyn_engine::session::Session;
 use insyn_ingest::{LegalArea, SourceConfig, nearest, spool};
@@ -13,6 +14,7 @@ use insyn_review::{Covered, Decision, Hold};
 use serde::Deserialize;
 
 use crate::config::Config;
+use crate::house::House;
 
 /// Logs that a law asks for are kept so many years at least.
 const LEAST: u32 = 5;
@@ -125,6 +127,18 @@ pub fn unknown_source(name: &str, sources: &[SourceConfig]) -> Option<String> {
     }
     let near = nearest(name, names()).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
     Some(format!("found \"{name}\", expected a configured source{near}"))
+}
+
+/// What may go by now, is held, or is past its time.
+///
+/// # Errors
+/// When lake or database cannot be read.
+pub async fn survey(house: &House) -> anyhow::Result<Survey> {
+    let db = house.db().await?;
+    let (decisions, holds) = (db.retention_decisions().await?, db.holds().await?);
+    let session = house.session(true).await?;
+    let plan = plan(&house.config, &decisions, &holds, &session, Utc::now().timestamp_micros())?;
+    Ok(house.lake.survey(&plan).await?)
 }
 
 /// What may go at `now` (µs UTC), and what is held. Persons are held under every number and account that is theirs.

@@ -9,7 +9,7 @@ use insyn_receive::Receivers;
 use insyn_review::Db;
 use insyn_rules::Pack;
 
-use crate::handles::Handles;
+use crate::{handles::Handles, overdue::CountPastTime};
 
 /// What `src` hands in. All of it is cheap to clone or shared.
 pub struct AppParts {
@@ -31,6 +31,8 @@ pub struct AppParts {
     pub own: OwnLog,
     /// In the demo: the accounts that the sign-in page shows. Empty otherwise.
     pub demo: Vec<DemoAccount>,
+    /// Counts what is past its time in the lake, for `/metrics`.
+    pub count_past_time: CountPastTime,
     /// True when people reach this through TLS: cookies are then marked `Secure`.
     pub secure: bool,
 }
@@ -60,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) counters: crate::health::Counters,
     pub(crate) recent: crate::quiet::Kept,
     pub(crate) trials: crate::trials::Trials,
+    pub(crate) past_time: crate::overdue::Kept,
 }
 
 impl App {
@@ -71,6 +74,7 @@ impl App {
             counters: Default::default(),
             recent: Default::default(),
             trials: Default::default(),
+            past_time: Default::default(),
         };
         App { inner: Arc::new(inner) }
     }
@@ -90,6 +94,10 @@ impl App {
 
     pub(crate) fn trials(&self) -> &crate::trials::Trials {
         &self.inner.trials
+    }
+
+    pub(crate) fn past_time(&self) -> &crate::overdue::Kept {
+        &self.inner.past_time
     }
 
     pub(crate) fn counters(&self) -> &crate::health::Counters {

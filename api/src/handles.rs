@@ -24,11 +24,36 @@ pub(crate) struct Target {
     pub(crate) around: Option<Around>,
 }
 
-/// A record or a user.
+/// Of what a page shows accesses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Of {
     Record(String),
     User(String),
+    /// The visit that an event is a part of.
+    Visit {
+        event: String,
+        source: String,
+    },
+    /// What was done while somebody was signed in once.
+    Session {
+        id: String,
+        source: String,
+    },
+    /// From a unit.
+    Unit(String),
+    /// What those who looked in both of these records did there.
+    Both(String, String),
+}
+
+impl Of {
+    /// The folder of its pages.
+    pub(crate) fn folder(&self) -> &'static str {
+        match self {
+            Of::Record(_) => "records",
+            Of::User(_) => "users",
+            Of::Visit { .. } | Of::Session { .. } | Of::Unit(_) | Of::Both(..) => "traces",
+        }
+    }
 }
 
 /// A finding, and the time around it.

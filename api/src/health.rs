@@ -14,7 +14,7 @@ use axum::{
 
 use insyn_receive::Counted;
 
-use crate::{app::App, problem::Problem, rest};
+use crate::{app::App, overdue, problem::Problem, rest};
 
 /// Answers by route and class of status.
 #[derive(Default)]
@@ -107,8 +107,21 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
             }
         }
     }
+    retention(&app, &mut text);
     received(&app, &mut text);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// What is past its time; nothing until it has been counted once.
+fn retention(app: &App, text: &mut String) {
+    let Some(past) = overdue::past_time(app) else { return };
+    for (name, help, rows) in [
+        ("overdue", "Rows past their longest time that nobody has decided on.", past.overdue),
+        ("removable", "Rows that may go by what is decided, and have not gone.", past.removable),
+    ] {
+        let name = format!("insyn_retention_{name}_rows");
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {rows}");
+    }
 }
 
 fn received(app: &App, text: &mut String) {

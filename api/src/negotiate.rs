@@ -30,9 +30,23 @@ const FORMS: [(Form, &str); 5] = [
     (Form::Parquet, "application/vnd.apache.parquet"),
 ];
 
+/// What a page offers to be kept.
+pub(crate) const NAMES: [(Form, &str); 4] =
+    [(Form::Csv, "csv"), (Form::Ndjson, "ndjson"), (Form::Arrow, "arrow"), (Form::Parquet, "parquet")];
+
 impl Form {
     pub(crate) fn media_type(self) -> &'static str {
         FORMS.iter().find(|(form, _)| *form == self).map(|(_, name)| *name).unwrap_or("application/json")
+    }
+
+    /// By its short name, as `csv`; the end of a file's name too.
+    pub(crate) fn of_name(name: &str) -> Option<Form> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(form, _)| *form)
+    }
+
+    /// Its short name.
+    pub(crate) fn name(self) -> &'static str {
+        NAMES.iter().find(|(form, _)| *form == self).map_or("json", |(_, name)| *name)
     }
 
     /// The first of the most wanted that we have. JSON where nothing is asked for.
@@ -58,7 +72,7 @@ impl Form {
         best.map(|(_, form)| form)
     }
 
-    fn output(self) -> output::Format {
+    pub(crate) fn output(self) -> output::Format {
         match self {
             Form::Json => output::Format::Json,
             Form::Ndjson => output::Format::Ndjson,
@@ -111,16 +125,29 @@ pub(crate) fn answer(form: Form, zone: Tz, rows: Rows) -> Result<Response, Probl
     Ok(response)
 }
 
+/// What stands before and after the rows: in JSON the object around them.
+pub(crate) fn around(form: Form, about: serde_json::Map<String, serde_json::Value>) -> (Vec<u8>, Vec<u8>) {
+    if form != Form::Json {
+        return (Vec::new(), Vec::new());
+    }
+    (b"{\"items\":".to_vec(), rest(about, None))
+}
+
+/// The members after the rows, with the end of the object.
+fn rest(mut about: serde_json::Map<String, serde_json::Value>, cursor: Option<&str>) -> Vec<u8> {
+    about.insert("cursor".into(), cursor.map_or(serde_json::Value::Null, Into::into));
+    let mut rest = serde_json::Value::Object(about).to_string().into_bytes();
+    rest[0] = b',';
+    rest
+}
+
 fn wrapped(items: &[u8], about: serde_json::Map<String, serde_json::Value>, cursor: Option<&str>) -> Vec<u8> {
-    let mut rest = about;
-    rest.insert("cursor".into(), cursor.map_or(serde_json::Value::Null, Into::into));
-    let rest = serde_json::Value::Object(rest).to_string();
+    let rest = rest(about, cursor);
     let mut body = Vec::with_capacity(items.len() + rest.len() + 16);
     body.extend_from_slice(b"{\"items\":");
     let items = items.trim_ascii();
     body.extend_from_slice(if items.is_empty() { b"[]" } else { items });
-    body.push(b',');
-    body.extend_from_slice(&rest.as_bytes()[1..]);
+    body.extend_from_slice(&rest);
     body
 }
 

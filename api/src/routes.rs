@@ -77,6 +77,7 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
     const RUNS: Needs = Any(&[Action::SeeRuns]);
     const COUNTS: Needs = Any(&[Action::SeeCounts]);
     const RULES: Needs = Any(&[Action::SeeRules]);
+    const CONTEXT: Needs = Any(&[Action::SeeContext]);
     const SOURCES: Needs = Any(&[Action::SeeSources]);
 
     let of = |method, path, needs, handler| (RouteInfo { method, path, needs }, handler);
@@ -98,13 +99,21 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
         of("POST", "/records/{handle}", LOOK, post(pages::accesses::state_record)),
         of("GET", "/users/{handle}", LOOK, get(pages::accesses::user)),
         of("POST", "/users/{handle}", LOOK, post(pages::accesses::state_user)),
+        of("POST", "/records/{handle}/both", TRACE, post(pages::accesses::both)),
+        of("GET", "/records/{handle}/rows", TRACE, get(pages::accesses::rows)),
+        of("GET", "/users/{handle}/rows", TRACE, get(pages::accesses::rows)),
+        of("GET", "/traces/{handle}", TRACE, get(pages::accesses::trace)),
+        of("POST", "/traces/{handle}", TRACE, post(pages::accesses::state_trace)),
+        of("GET", "/traces/{handle}/rows", TRACE, get(pages::accesses::rows)),
         of("GET", "/rules", RULES, get(pages::rules::list)),
         of("GET", "/rules/{id}", RULES, get(pages::rules::show)),
         of("POST", "/rules/{id}/trials", TRY, post(pages::trial::start)),
         of("GET", "/trials/{id}", TRY, get(pages::trial::show)),
         of("GET", "/runs", RUNS, get(pages::runs::list)),
         of("GET", "/quality", COUNTS, get(pages::quality::show)),
+        of("GET", "/evaluated", COUNTS, get(pages::evaluated::show)),
         of("GET", "/explained", COUNTS, get(pages::explained::show)),
+        of("GET", "/context", CONTEXT, get(pages::context::show)),
         of("GET", "/sources/{name}", SOURCES, get(pages::source::show)),
         of("GET", "/assets/{name}", Nobody, get(assets::asset)),
         of("POST", "/api/v1/accesses/search", TRACE, post(rest::accesses::search)),
@@ -127,7 +136,9 @@ fn routes() -> Vec<(RouteInfo, MethodRouter<App>)> {
         of("GET", "/api/v1/trials/{id}", TRY, get(rest::trials::show)),
         of("GET", "/api/v1/runs", RUNS, get(rest::rules::runs)),
         of("GET", "/api/v1/quality", COUNTS, get(rest::quality::show)),
+        of("GET", "/api/v1/evaluated", COUNTS, get(rest::evaluated::list)),
         of("GET", "/api/v1/explained", COUNTS, get(rest::explained::list)),
+        of("GET", "/api/v1/context", CONTEXT, get(rest::context::status)),
         of("GET", "/api/v1/sources", SOURCES, get(rest::sources::list)),
         of("GET", "/api/v1/sources/coverage", SOURCES, get(rest::sources::coverage)),
         of("GET", "/api/v1/sources/exports", SOURCES, get(rest::sources::exports)),

@@ -8,9 +8,6 @@ use insyn_engine::trace::Place;
 
 use crate::{lang, rows::Cells};
 
-/// A pause of this length ends a visit. µs.
-const PAUSE: i64 = insyn_engine::trace::VISIT_GAP;
-
 /// The columns that pages read.
 pub(crate) const COLUMNS: &[&str] = &[
     "event_id",
@@ -31,6 +28,7 @@ pub(crate) const COLUMNS: &[&str] = &[
     "subject_id",
     "subject_name",
     "controller_id",
+    "session_id",
     "segment",
     "seq",
     "actor_id",
@@ -74,6 +72,8 @@ pub(crate) struct Access {
     pub(crate) unit_name: String,
     pub(crate) subject_id: String,
     pub(crate) subject_name: String,
+    /// The time that they were signed in, where the source numbers those.
+    pub(crate) session_id: String,
 }
 
 impl Access {
@@ -133,6 +133,7 @@ pub(crate) fn accesses(batches: &[RecordBatch]) -> Vec<Access> {
             (text("user_id"), text("actor_id"), text("user_name"), text("user_title"));
         let (unit, unit_name) = (text("care_unit_id"), text("care_unit_name"));
         let (subject, subject_name) = (text("subject_id"), text("subject_name"));
+        let signed_in = text("session_id");
         let (segment, seq) = (cells.numbers("segment"), cells.numbers("seq"));
         all.extend(
             (0..batch.num_rows()).map(|row| Access {
@@ -159,19 +160,20 @@ pub(crate) fn accesses(batches: &[RecordBatch]) -> Vec<Access> {
                 unit_name: unit_name.get(row).into(),
                 subject_id: subject.get(row).into(),
                 subject_name: subject_name.get(row).into(),
+                session_id: signed_in.get(row).into(),
             }),
         );
     }
     all
 }
 
-/// Visits in order of their first access. Rows come in order of time.
-pub(crate) fn visits(accesses: Vec<Access>) -> Vec<Visit> {
+/// Visits in order of their first access; a pause of `gap` µs ends one. Rows come in order of time.
+pub(crate) fn visits(accesses: Vec<Access>, gap: i64) -> Vec<Visit> {
     let mut visits: Vec<Visit> = Vec::new();
     let mut open: BTreeMap<(String, String), usize> = BTreeMap::new();
     for access in accesses {
         let pair = (access.actor().to_owned(), access.subject_id.clone());
-        match open.get(&pair).filter(|index| access.at - visits[**index].last() < PAUSE) {
+        match open.get(&pair).filter(|index| access.at - visits[**index].last() < gap) {
             Some(index) => visits[*index].accesses.push(access),
             None => {
                 open.insert(pair, visits.len());
@@ -233,6 +235,8 @@ pub(crate) fn days(visits: &[Visit], zone: Tz) -> Vec<Day> {
 
 #[cfg(test)]
 mod tests {
+    use insyn_engine::trace::VISIT_GAP;
+
     use super::*;
 
     fn access(user: &str, subject: &str, minute: i64) -> Access {
@@ -254,7 +258,7 @@ mod tests {
             access("u", "s", 58),
             access("u", "s", 88),
         ];
-        let visits = visits(rows);
+        let visits = visits(rows, VISIT_GAP);
         let sizes: Vec<usize> = visits.iter().map(|visit| visit.accesses.len()).collect();
         assert_eq!(sizes, [3, 1, 1, 1], "the pause from 58 to 88 is half an hour and ends the visit");
         let users = tallies(&visits, Access::actor);
@@ -273,7 +277,7 @@ mod tests {
             access("u", "s", 23 * 60 - 1),
             access("u", "s", 23 * 60),
         ];
-        let days = days(&visits(rows), Tz::Europe__Stockholm);
+        let days = days(&visits(rows, VISIT_GAP), Tz::Europe__Stockholm);
         let minute = |n: i64| n * 60_000_000;
         let day = |accesses, persons, first, last| Day {
             accesses,

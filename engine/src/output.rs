@@ -132,7 +132,12 @@ pub fn write(
     writer.finish()
 }
 
-/// Writes batches as they come, holding at most one of them ([`Format::Table`] holds all, to align them).
+/// A row group of a Parquet file ends at so many rows, or when its columns come to so many bytes.
+const ROW_GROUP_ROWS: usize = 131_072;
+const ROW_GROUP_BYTES: usize = 16 << 20;
+
+/// Writes batches as they come, holding at most one of them: of Parquet a row group, since that is written as one;
+/// [`Format::Table`] holds all, to align them.
 pub struct Writer<'a> {
     out: &'a mut dyn Write,
     schema: SchemaRef,
@@ -177,7 +182,7 @@ impl<'a> Writer<'a> {
                 let drain = Drain::default();
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(Default::default()))
-                    .set_max_row_group_row_count(Some(131_072))
+                    .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
                     .build();
                 let writer = ArrowWriter::try_new(drain.clone(), Arc::clone(&schema), Some(properties))?;
                 State::Parquet(Box::new(writer), drain)
@@ -220,10 +225,26 @@ impl<'a> Writer<'a> {
             }
             State::Parquet(writer, drain) => {
                 writer.write(batch)?;
+                // Rows can be long: what is held is bounded in bytes too.
+                if writer.in_progress_size() > ROW_GROUP_BYTES {
+                    writer.flush()?;
+                }
                 drain.empty_into(self.out)?;
             }
         }
         Ok(())
+    }
+
+    /// Bytes of what was written that have not gone to `out` yet.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        let of = |drain: &Drain| drain.0.lock().unwrap_or_else(PoisonError::into_inner).len();
+        match &self.state {
+            State::Table(batches) => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
+            State::Json { .. } | State::Ndjson | State::Csv => 0,
+            State::Arrow(_, drain) => of(drain),
+            State::Parquet(writer, drain) => writer.in_progress_size() + of(drain),
+        }
     }
 
     /// Ends the document. Without it the document is cut short.
@@ -324,6 +345,43 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+
+    /// Long rows that hardly compress, as records that arrived are.
+    fn long(n: u64) -> RecordBatch {
+        let mut state = n;
+        let mut word = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{:016x}", state ^ (state >> 29))
+        };
+        let rows = (0..256).map(|_| (0..128).map(|_| word()).collect::<String>());
+        let column: ArrayRef = Arc::new(StringArray::from_iter_values(rows));
+        RecordBatch::try_from_iter([("record", column)]).expect("a batch")
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_however_much_is_written() {
+        for format in [Format::Json, Format::Ndjson, Format::Csv, Format::Arrow, Format::Parquet] {
+            let first = long(0);
+            let mut out = Vec::new();
+            let mut writer = Writer::new(format, &first.schema(), Tz::UTC, &mut out).expect("starts");
+            let (mut most, mut given) = (0, 0);
+            for n in 0..96 {
+                let batch = long(n);
+                given += 256 * 128 * 16;
+                writer.write(&batch).expect("writes");
+                most = most.max(writer.held());
+            }
+            writer.finish().expect("ends");
+            let bound =
+                if format == Format::Parquet { ROW_GROUP_BYTES + first.get_array_memory_size() } else { 0 };
+            assert!(most <= bound, "{format:?} held {most} of {given} bytes, {bound} at most");
+            assert!(
+                given > 2 * ROW_GROUP_BYTES && out.len() > given / 4,
+                "{format:?}: {} bytes came out",
+                out.len()
+            );
+        }
+    }
 
     fn sample() -> RecordBatch {
         let mut list = ListBuilder::new(StringBuilder::new());

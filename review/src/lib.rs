@@ -39,7 +39,7 @@ pub use cursor::Page;
 pub use db::{Clock, Db, Options};
 pub use decide::{HistoryEntry, HistoryKind};
 pub use error::{Refusal, ReviewError};
-pub use explained::ExplainedMonth;
+pub use explained::{EvaluatedDay, ExplainedMonth};
 pub use filter::{Filter, Scope};
 pub use findings::{Count, FindingView};
 pub use forget::Aged;

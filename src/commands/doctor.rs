@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use chrono::Utc;
 use insyn_engine::context;
 use insyn_ingest::health::Recent;
 use insyn_ingest::status::{SourceStatus, status};
@@ -81,11 +80,7 @@ async fn examine(house: &House, checks: &mut Vec<Check>) {
 
 /// What is past its time.
 async fn retention(house: &House) -> anyhow::Result<Option<String>> {
-    let db = house.db().await?;
-    let (decisions, holds) = (db.retention_decisions().await?, db.holds().await?);
-    let session = house.session(true).await?;
-    let plan = retention::plan(&house.config, &decisions, &holds, &session, Utc::now().timestamp_micros())?;
-    let survey = house.lake.survey(&plan).await?;
+    let survey = retention::survey(house).await?;
     let mut told = Vec::new();
     if survey.overdue() > 0 {
         told.push(format!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use insyn_api::{App, AppParts, DemoAccount};
+use insyn_api::{App, AppParts, CountPastTime, DemoAccount, PastTime};
 use insyn_engine::context;
 use insyn_receive::syslog::{self, Listening};
 use insyn_review::Db;
@@ -15,6 +15,7 @@ use insyn_rules::{Pack, Window};
 use tokio::sync::watch;
 
 use crate::house::House;
+use crate::{print, retention};
 
 /// How long the parts may take to end when told to.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -70,6 +71,7 @@ pub async fn serve(
         receivers: receivers.clone(),
         own: house.own_log()?,
         demo,
+        count_past_time: past_time(&house),
         secure: api.is_tls(),
     });
     let pages = async { insyn_api::serve(app, api, stop.clone(), ready).await.map_err(anyhow::Error::from) };
@@ -89,6 +91,18 @@ pub async fn serve(
         outcome = async { tokio::try_join!(pages, follow, judge, syslog) } => outcome.map(|_| ()),
         () = overdue(stop.clone()) => bail!("some part did not end within {} seconds", STOP_WITHIN.as_secs()),
     }
+}
+
+/// Counts what is past its time, for metrics.
+fn past_time(house: &Arc<House>) -> CountPastTime {
+    let house = Arc::clone(house);
+    Arc::new(move || {
+        let house = Arc::clone(&house);
+        Box::pin(async move {
+            let survey = retention::survey(&house).await.map_err(|error| print::sentence(&error))?;
+            Ok(PastTime { overdue: survey.overdue(), removable: survey.rows() })
+        })
+    })
 }
 
 /// Runs the rules every so often; a run that fails is said and tried again at the next turn.

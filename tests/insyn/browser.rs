@@ -136,6 +136,26 @@ impl Browser {
         self.call(&format!("/element/{id}/value"), &json!({"text": text}));
     }
 
+    /// Makes the window as wide as a telephone or a desk's screen.
+    #[track_caller]
+    pub fn wide(&self, width: u32) {
+        let metrics = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+        self.call(
+            "/goog/cdp/execute",
+            &json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}),
+        );
+    }
+
+    /// Nothing on the page sticks out, on a telephone or at a desk.
+    #[track_caller]
+    pub fn fits(&self) {
+        for width in [360, 1280] {
+            self.wide(width);
+            let over = self.script("return document.documentElement.scrollWidth - window.innerWidth");
+            assert!(over.as_i64().unwrap_or(1) <= 0, "{} is {over} too wide at {width}", self.address());
+        }
+    }
+
     /// What a person reads on the page.
     #[track_caller]
     pub fn text(&self) -> String {

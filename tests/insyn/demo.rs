@@ -214,6 +214,11 @@ fn the_main_job_end_to_end() {
     for (language, words) in [("sv", ["Logga in", "Fynd"]), ("en", ["Sign in", "Findings"])] {
         if let Some(browser) = Browser::start(language) {
             a_finding_is_followed_to_the_record(&browser, &demo.address, folder.path(), language, words);
+            if language == "en" {
+                from_a_record_to_other_traces(&browser, folder.path());
+            }
+            pages_say_what_they_are_and_fit(&browser, &demo.address, language);
+            a_setting_is_tried(&browser, &demo.address, language);
         }
     }
     assert_eq!(demo.interrupt(), Some(0), "Ctrl-C ends it cleanly");
@@ -350,6 +355,86 @@ fn a_finding_is_followed_to_the_record(
     let path = url.strip_prefix(address).expect("the page is of the demo").replace(['-', '+'], "");
     let digits = path.split(|c: char| !c.is_ascii_digit()).map(str::len).max().unwrap_or(0);
     assert!(digits < 8, "no personal number in {url}");
+}
+
+/// From a record's accesses, where the data protection officer stands: a visit, a time signed in, a unit, another record.
+fn from_a_record_to_other_traces(browser: &Browser, folder: &Path) {
+    let record = browser.address();
+    let number = browser.script("return document.querySelector('.subject-line .muted').textContent");
+    let number = number.as_str().expect("a number").replace('-', "");
+    for (link, title) in [("visit-link", "A visit"), ("session-link", "One time signed in")] {
+        let is_there =
+            browser.script(&format!("return document.querySelector('[data-testid={link}]') != null"));
+        // Not every source numbers the times that people are signed in.
+        if is_there == true || link == "visit-link" {
+            browser.click(&format!("[data-testid={link}]"));
+            if link == "session-link" {
+                browser.fill("[name=reason]", "tillsyn");
+                browser.click("[data-testid=show-accesses]");
+            }
+            browser.sees(title);
+            browser.waits_for("[data-testid=accesses]");
+            browser.fits();
+        }
+        browser.open(&record);
+    }
+    browser.click("[data-testid=accesses] tr:not(.visit-row) a[href^='/traces/']");
+    browser.fill("[name=reason]", "tillsyn");
+    browser.click("[data-testid=show-accesses]");
+    browser.sees("Accesses from a unit");
+    browser.fits();
+
+    let other = query(
+        folder,
+        &format!(
+            "SELECT subject_id FROM access_events WHERE subject_id <> '{number}' AND user_id IN \
+             (SELECT user_id FROM access_events WHERE subject_id = '{number}') LIMIT 1"
+        ),
+    );
+    browser.open(&record);
+    browser.fill("#both-id", other[0]["subject_id"].as_str().expect("a number"));
+    browser.click("[data-testid=both-form] button");
+    browser.fill("[name=reason]", "tillsyn");
+    browser.click("[data-testid=show-accesses]");
+    browser.sees("Those who looked in both");
+    browser.waits_for("[data-testid=people] tbody tr");
+    browser.fits();
+    let url = browser.address();
+    assert!(!url.contains(&number) && !url.contains(other[0]["subject_id"].as_str().expect("text")), "{url}");
+}
+
+fn pages_say_what_they_are_and_fit(browser: &Browser, address: &str, language: &str) {
+    for (path, sv, en) in [
+        ("/", "Läget nu", "The state of things"),
+        ("/rules", "Regler", "Rules"),
+        ("/rules/no-care-relation", "Prova en annan inställning", "Try another setting"),
+        ("/quality", "Hur reglerna träffar", "How the rules do"),
+        ("/context", "Underlag för förklaringar och regler", "Context for explanations and rules"),
+        ("/explained", "Förklarade åtkomster", "Explained accesses"),
+        ("/evaluated", "Vad som kunde bedömas", "What could be judged"),
+        ("/runs", "Körningar", "Runs"),
+    ] {
+        browser.open(&format!("{address}{path}"));
+        browser.sees(if language == "sv" { sv } else { en });
+        browser.fits();
+    }
+}
+
+/// Coordinator and data protection officer alike: the form, what is under way, and what comes of it.
+fn a_setting_is_tried(browser: &Browser, address: &str, language: &str) {
+    browser.open(&format!("{address}/rules/own-record"));
+    browser.script("document.querySelector('#t-level').value = 'low'");
+    browser.click("[data-testid=start-trial]");
+    browser.waits_for("[data-testid=trial-state]");
+    let deadline = Instant::now() + Duration::from_secs(180);
+    let done = if language == "sv" { "Klar" } else { "Done" };
+    while browser.script("return document.querySelector('[data-testid=trial-state]')?.textContent") != done {
+        assert!(Instant::now() < deadline, "the trial came to no end:\n{}", browser.text());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    browser.fits();
+    let found = browser.script("return document.querySelectorAll('.figure-value')[1].textContent");
+    assert!(found.as_str().unwrap_or("0").parse::<u64>().unwrap_or(0) > 0, "{}", browser.text());
 }
 
 /// RFC 6238, by another implementation than Insyn's own.

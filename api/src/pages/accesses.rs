@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::{
     extract::State,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
 use chrono_tz::Tz;
 use insyn_engine::{
     session::Session,
-    trace::{self, Joined, Of as TraceOf, Query},
+    trace::{self, Joined, Query},
 };
 use insyn_review::{Action, Role, Scope};
 
 use super::{
-    Figure, Page, Pager, Visitor, html, html_with,
+    Figure, Page, Pager, Visitor, html, html_with, traces,
     visits::{VisitRow, subject_of, unit_of, user_of, visit_rows_for},
     why, words,
 };
@@ -28,6 +28,7 @@ use crate::{
     lang::{self, Lang},
     look,
     names::{Names, Wanted, dashed},
+    negotiate::{self, Form},
     problem::Problem,
     rest::{
         self,
@@ -81,6 +82,9 @@ struct AccessesPage {
     days: Vec<DayRow>,
     shown: String,
     rows: Vec<VisitRow>,
+    /// Of a record, for those who may trace: where the number of another is sent, and the form's token.
+    both: Option<(String, String)>,
+    downloads: Vec<(String, &'static str)>,
     pager: Pager,
 }
 
@@ -92,17 +96,18 @@ struct DayRow {
     last: String,
 }
 
-struct PersonRow {
-    href: Option<String>,
-    name: String,
-    detail: String,
-    unit: String,
+pub(crate) struct PersonRow {
+    pub(crate) href: Option<String>,
+    pub(crate) name: String,
+    pub(crate) detail: String,
+    pub(crate) unit: String,
+    pub(crate) unit_href: Option<String>,
     /// Visits that nothing explains, where there are any.
-    unexplained: String,
-    visits: String,
-    events: String,
-    first: String,
-    last: String,
+    pub(crate) unexplained: String,
+    pub(crate) visits: String,
+    pub(crate) events: String,
+    pub(crate) first: String,
+    pub(crate) last: String,
 }
 
 pub(crate) async fn search(
@@ -117,12 +122,11 @@ pub(crate) async fn search(
             "found an empty search, expected a personal number or a user id",
         ));
     }
-    let (folder, of) = match fields.get("of") {
-        "user" => ("users", Of::User(written.to_owned())),
-        _ => ("records", Of::Record(subject_id(written))),
+    let of = match fields.get("of") {
+        "user" => Of::User(written.to_owned()),
+        _ => Of::Record(subject_id(written)),
     };
-    let handle = app.handles().make(&caller.session_key(), Target { of, around: None });
-    Ok(Redirect::to(&format!("/{folder}/{handle}")).into_response())
+    Ok(Redirect::to(&handle_of(&app, &caller, of, None)).into_response())
 }
 
 pub(crate) async fn record(
@@ -165,6 +169,84 @@ pub(crate) async fn state_user(
     state(&app, &caller, &visitor, &handle, &fields).await
 }
 
+pub(crate) async fn trace(
+    State(app): State<App>,
+    caller: Caller,
+    visitor: Visitor,
+    Part(handle): Part,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    show(&app, &caller, &visitor, &handle, &parameters).await
+}
+
+pub(crate) async fn state_trace(
+    State(app): State<App>,
+    caller: Caller,
+    visitor: Visitor,
+    Part(handle): Part,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    state(&app, &caller, &visitor, &handle, &fields).await
+}
+
+/// From one record to those who looked in another too. The other number comes in the form, and stands in no address.
+pub(crate) async fn both(
+    State(app): State<App>,
+    caller: Caller,
+    Part(handle): Part,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let (target, _) = app.handles().find(&caller.session_key(), &handle).ok_or_else(gone)?;
+    let Of::Record(one) = target.of else { return Err(gone()) };
+    let written = fields.get("id");
+    if !written.chars().any(char::is_alphanumeric) {
+        return Err(Problem::bad_request(
+            "search_empty",
+            "found an empty search, expected a personal number",
+        ));
+    }
+    // The question is about another person too, so that a reason is asked for anew.
+    Ok(Redirect::to(&handle_of(&app, &caller, Of::Both(one, subject_id(written)), None)).into_response())
+}
+
+/// All rows of what a page shows, as a file that is written while it is read.
+pub(crate) async fn rows(
+    State(app): State<App>,
+    caller: Caller,
+    Part(handle): Part,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let (target, stated) = app.handles().find(&caller.session_key(), &handle).ok_or_else(gone)?;
+    may_see(&app, &caller, &target).await?;
+    let stated = stated.ok_or_else(Problem::reason_required)?;
+    let form = parameters.get("format").and_then(Form::of_name).ok_or_else(|| {
+        Problem::bad_request("bad_parameter", "format: expected csv, ndjson, arrow or parquet")
+    })?;
+    let ask = match target.of {
+        Of::Record(_) | Of::User(_) => Ask { columns: None, ..ask(app.zone(), &target, &parameters, &[])? },
+        _ => traces::ask(&app, &target, &parameters)?,
+    };
+    let of = traces::asked(&target.of);
+    let mut response = rest::accesses::streamed(&app, &caller, form, &of, &ask, Some(&stated)).await?;
+    let name = format!("attachment; filename=\"insyn-{}.{}\"", target.of.folder(), form.name());
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+/// What the link gave when it was made is looked at again: roles and findings may have changed since.
+async fn may_see(app: &App, caller: &Caller, target: &Target) -> Result<(), Problem> {
+    match &target.around {
+        None => caller.must(Action::Trace),
+        Some(around) => {
+            caller.must(Action::TraceFinding)?;
+            app.db.get(&around.finding, &Scope::of(&caller.principal)?).await?;
+            Ok(())
+        }
+    }
+}
+
 /// Keeps what was stated, and goes on to the rows.
 async fn state(
     app: &App,
@@ -189,16 +271,14 @@ async fn show(
     parameters: &Parameters,
 ) -> Result<Response, Problem> {
     let (target, stated) = app.handles().find(&caller.session_key(), handle).ok_or_else(gone)?;
-    // What the link gave when it was made is looked at again: roles and findings may have changed since.
-    match &target.around {
-        None => caller.must(Action::Trace)?,
-        Some(around) => {
-            caller.must(Action::TraceFinding)?;
-            app.db.get(&around.finding, &Scope::of(&caller.principal)?).await?;
-        }
-    }
+    may_see(app, caller, &target).await?;
     let Some(stated) = stated else { return Ok(ask_why(app, caller, visitor, handle, &target, None)) };
-    shown(app, caller, visitor, handle, &target, &stated, parameters).await
+    match target.of {
+        Of::Record(_) | Of::User(_) => {
+            shown(app, caller, visitor, handle, &target, &stated, parameters).await
+        }
+        _ => traces::shown(app, caller, visitor, handle, &target, &stated, parameters).await,
+    }
 }
 
 fn ask_why(
@@ -210,7 +290,12 @@ fn ask_why(
     fault: Option<&'static str>,
 ) -> Response {
     let t = visitor.lang.texts();
-    let lead = if matches!(target.of, Of::Record(_)) { t.reason_record } else { t.reason_user };
+    let lead = match target.of {
+        Of::Record(_) => t.reason_record,
+        Of::User(_) => t.reason_user,
+        Of::Both(..) => t.reason_both,
+        Of::Visit { .. } | Of::Session { .. } | Of::Unit(_) => t.reason_trace,
+    };
     let page = Page::new(app, visitor, t.reason_title);
     let status = if fault.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     html_with(status, &ReasonPage { page, lead, fault, action: address(target, handle), csrf: caller.csrf() })
@@ -229,10 +314,7 @@ async fn shown(
     let t = lang.texts();
     let zone = app.zone();
     let is_record = matches!(target.of, Of::Record(_));
-    let of = match &target.of {
-        Of::Record(id) => TraceOf::Subject(id.clone()),
-        Of::User(id) => TraceOf::User(id.clone()),
-    };
+    let of = traces::asked(&target.of);
     let ask = ask(zone, target, parameters, if is_record { trail::COLUMNS } else { trail::OF_USER })?;
     let session = rest::session(app).await?;
     let page = paging::page(&session, caller, &of, &ask).await?;
@@ -245,10 +327,20 @@ async fn shown(
 
     let accesses = trail::accesses(&batches);
     let total = accesses.len() as u64;
-    let mut visits = trail::visits(accesses);
+    let mut visits = trail::visits(accesses, trace::VISIT_GAP);
     let key: fn(&Access) -> &str = if is_record { Access::actor } else { |access| &access.subject_id };
     let mut tallies = trail::tallies(&visits, key);
-    let figures = figures(lang, zone, is_record, total, &visits, tallies.len());
+    let mut figures = figures(lang, zone, is_record, total, &visits, tallies.len());
+    // Whoever sees some units' rows is told of no others.
+    let is_all = units(caller, target).is_none();
+    let told = repeats(lang, page.trace.summary.repeats);
+    figures.extend(is_all.then(|| Figure {
+        value: told,
+        name: t.repeats,
+        note: String::new(),
+        warn: false,
+        more: None,
+    }));
     let days = if is_record { Vec::new() } else { day_rows(lang, zone, &visits) };
     // People want the latest first; within a visit things stay in their order.
     visits.reverse();
@@ -265,9 +357,13 @@ async fn shown(
     let names = names(&session, target, &tallies, on_page).await;
     let on_page_rows: usize = on_page.iter().map(|visit| visit.accesses.len()).sum();
     let next = (start + PAGE < visits.len()).then(|| with_page(parameters, target, handle, number + 1));
-    let (of_name, of_id) = match &target.of {
-        Of::Record(id) => (name_of_subject(id, &names, &visits), dashed(id)),
-        Of::User(id) => (name_of_user(id, &names, &visits), id.clone()),
+    let id = match &target.of {
+        Of::Record(id) | Of::User(id) => id.as_str(),
+        _ => "",
+    };
+    let (of_name, of_id) = match is_record {
+        true => (name_of_subject(id, &names, &visits), dashed(id)),
+        false => (name_of_user(id, &names, &visits), id.to_owned()),
     };
     let mut notes: Vec<String> =
         page.trace.joined.iter().filter_map(|joined| join_note(lang, joined)).collect();
@@ -279,10 +375,7 @@ async fn shown(
         }
     }
     let asked = page.trace.joined.iter().map(|joined| joined.used.clone());
-    let asked = asked.chain(match &target.of {
-        Of::Record(id) => Some(id.clone()),
-        Of::User(_) => None,
-    });
+    let asked = asked.chain(is_record.then(|| id.to_owned()));
     // Of one person's record everything is explained at once; of all that a user opened, what is shown.
     let explained = if is_record && visits.len() <= EXPLAINED { visits.as_slice() } else { on_page };
     let reasons = why::read(app, &session, asked, explained).await?;
@@ -301,9 +394,13 @@ async fn shown(
         .collect();
     notes.extend(why::missing(lang, &reasons));
     let only_own = units(caller, target).is_some();
+    let may_follow = caller.may(Action::Trace);
     let mut rows = visit_rows_for(app, lang, on_page, &names, is_record);
     for (row, visit) in rows.iter_mut().zip(on_page) {
         row.why = why::of(app, lang, &reasons, visit, only_own);
+        if may_follow {
+            follow(app, caller, stated, visit, row);
+        }
     }
     let mut people_title = if is_record { t.people_looked } else { t.people_opened }.to_owned();
     if tallies.len() > PEOPLE {
@@ -331,6 +428,11 @@ async fn shown(
         days,
         shown: fill(t.shown_n, &[("n", &lang.number(on_page_rows as u64))]),
         rows,
+        both: (is_record && may_follow).then(|| (format!("/records/{handle}/both"), caller.csrf())),
+        downloads: match may_follow {
+            true => downloads(lang, &address(target, handle), &traces::query(parameters)),
+            false => Vec::new(),
+        },
         pager: Pager { first: (number > 1).then(|| with_page(parameters, target, handle, 1)), next },
     }))
 }
@@ -405,9 +507,10 @@ fn own_units(
 async fn names(session: &Session, target: &Target, tallies: &[Tally], visits: &[Visit]) -> Names {
     let mut wanted = Wanted::default();
     match &target.of {
-        Of::Record(id) => wanted.subjects.insert(id.clone()),
-        Of::User(id) => wanted.users.insert(id.clone()),
-    };
+        Of::Record(id) => wanted.subjects.extend([id.clone()]),
+        Of::User(id) => wanted.users.extend([id.clone()]),
+        _ => {}
+    }
     let latest = tallies.iter().take(PEOPLE).map(|tally| &tally.latest);
     for access in latest.chain(visits.iter().flat_map(|visit| &visit.accesses)) {
         wanted.users.insert(access.actor().to_owned());
@@ -441,7 +544,7 @@ fn day_rows(lang: Lang, zone: Tz, visits: &[Visit]) -> Vec<DayRow> {
     trail::days(visits, zone).into_iter().take(DAYS).map(row).collect()
 }
 
-fn person_row(
+pub(crate) fn person_row(
     app: &App,
     caller: &Caller,
     lang: Lang,
@@ -453,21 +556,17 @@ fn person_row(
     let latest = &tally.latest;
     let (name, detail, other) = if is_record {
         let (name, detail) = user_of(latest, names, t.unknown);
-        (name, detail, (!latest.actor().is_empty()).then(|| ("users", Of::User(latest.actor().to_owned()))))
+        (name, detail, (!latest.actor().is_empty()).then(|| Of::User(latest.actor().to_owned())))
     } else {
         let (name, detail) = subject_of(latest, names, t.nobody);
-        (
-            name,
-            detail,
-            (!latest.subject_id.is_empty()).then(|| ("records", Of::Record(latest.subject_id.clone()))),
-        )
+        (name, detail, (!latest.subject_id.is_empty()).then(|| Of::Record(latest.subject_id.clone())))
     };
-    let href = other.filter(|_| caller.may(Action::Trace)).map(|(folder, of)| {
-        let handle = app.handles().make(&caller.session_key(), Target { of, around: None });
-        format!("/{folder}/{handle}")
-    });
+    let href = other.filter(|_| caller.may(Action::Trace)).map(|of| handle_of(app, caller, of, None));
+    let unit = Of::Unit(latest.unit_id.clone());
     PersonRow {
         href,
+        unit_href: (caller.may(Action::Trace) && !latest.unit_id.is_empty())
+            .then(|| handle_of(app, caller, unit, None)),
         name,
         detail,
         unit: unit_of(latest, names),
@@ -499,7 +598,7 @@ fn name_of_user(id: &str, names: &Names, visits: &[Visit]) -> String {
     in_log.unwrap_or_default().to_owned()
 }
 
-fn join_note(lang: Lang, joined: &Joined) -> Option<String> {
+pub(crate) fn join_note(lang: Lang, joined: &Joined) -> Option<String> {
     let t = lang.texts();
     let text = match joined.via {
         "accounts" => t.joined_accounts,
@@ -510,8 +609,56 @@ fn join_note(lang: Lang, joined: &Joined) -> Option<String> {
 }
 
 fn address(target: &Target, handle: &str) -> String {
-    let folder = if matches!(target.of, Of::Record(_)) { "records" } else { "users" };
+    format!("/{}/{handle}", target.of.folder())
+}
+
+/// The address of something else to trace, which is for this session alone; with the reason where it is the same.
+pub(crate) fn handle_of(app: &App, caller: &Caller, of: Of, stated: Option<&Stated>) -> String {
+    let folder = of.folder();
+    let session = caller.session_key();
+    let handle = app.handles().make(&session, Target { of, around: None });
+    if let Some(stated) = stated {
+        app.handles().state(&session, &handle, stated.clone());
+    }
     format!("/{folder}/{handle}")
+}
+
+/// Where a visit leads: to itself alone, whose rows stand here already; to the time that they were signed in, and to the
+/// unit, which are other questions.
+fn follow(app: &App, caller: &Caller, stated: &Stated, visit: &Visit, row: &mut VisitRow) {
+    let Some(first) = visit.accesses.first() else { return };
+    let source = || first.source.clone();
+    let to = |of: Of, stated: Option<&Stated>| Some(handle_of(app, caller, of, stated));
+    if !first.event_id.is_empty() {
+        row.visit_href = to(Of::Visit { event: first.event_id.clone(), source: source() }, Some(stated));
+    }
+    if !first.session_id.is_empty() {
+        row.session_href = to(Of::Session { id: first.session_id.clone(), source: source() }, None);
+    }
+    for (event, access) in row.events.iter_mut().zip(&visit.accesses).filter(|(_, of)| !of.unit_id.is_empty())
+    {
+        event.unit_href = to(Of::Unit(access.unit_id.clone()), None);
+    }
+}
+
+/// In which forms all rows can be kept.
+pub(crate) fn downloads(
+    lang: Lang,
+    address: &str,
+    query: &BTreeMap<&'static str, String>,
+) -> Vec<(String, &'static str)> {
+    let t = lang.texts();
+    let names = [t.form_csv, t.form_ndjson, t.form_arrow, t.form_parquet];
+    let query: String = query.iter().map(|(name, value)| format!("&{name}={value}")).collect();
+    let link = |((_, form), name): (&(Form, &'static str), &'static str)| {
+        (format!("{address}/rows?format={form}{query}"), name)
+    };
+    negotiate::NAMES.iter().zip(names).map(link).collect()
+}
+
+/// How many rows repeat an id, as the engine tells it.
+pub(crate) fn repeats(lang: Lang, repeats: Option<u64>) -> String {
+    repeats.map_or_else(|| lang.texts().repeats_many.to_owned(), |n| lang.number(n))
 }
 
 /// The same choice of period, another page. Only what is known to be harmless goes into the address.

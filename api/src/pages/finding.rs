@@ -8,7 +8,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
-use insyn_engine::trace::{self, Of as TraceOf, Query};
+use insyn_engine::trace::{self, Of as TraceOf, Query, VISIT_GAP};
 use insyn_review::{Action, Covers, HistoryEntry, HistoryKind, Refusal, Scope, may_decide, may_handle};
 use insyn_rules::{Finding, Outcome};
 
@@ -186,7 +186,7 @@ async fn shown(
         .into_iter()
         .filter(|part| !part.is_empty() && *part != card.user)
         .collect();
-    let visits = trail::visits(accesses);
+    let visits = trail::visits(accesses, VISIT_GAP);
     let mut page = Page::new(app, visitor, card.title.clone());
     page.notice = notice;
     let status = if fault.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
@@ -265,7 +265,7 @@ fn link(app: &App, caller: &Caller, finding: &Finding, of: Of) -> Option<String>
     } else {
         return None;
     };
-    let folder = if matches!(of, Of::Record(_)) { "records" } else { "users" };
+    let folder = of.folder();
     let handle = app.handles().make(&caller.session_key(), Target { of, around });
     Some(format!("/{folder}/{handle}"))
 }

@@ -1,8 +1,10 @@
 //! Pages for people: server-rendered, without script, in Swedish and English.
 
 pub(crate) mod accesses;
+pub(crate) mod context;
 pub(crate) mod enrol;
 pub(crate) mod error;
+pub(crate) mod evaluated;
 pub(crate) mod explained;
 pub(crate) mod finding;
 pub(crate) mod findings;
@@ -13,6 +15,7 @@ pub(crate) mod sign_in;
 pub(crate) mod source;
 pub(crate) mod start;
 pub(crate) mod suppressions;
+mod traces;
 pub(crate) mod trial;
 mod visits;
 mod why;

@@ -2,13 +2,14 @@
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use insyn_review::RunView;
+use insyn_review::{Action, RunView};
 use serde_json::Value;
 
 use super::{Page, Pager, Visitor, html, words};
 use crate::{
     app::App,
     forms::Parameters,
+    guard::Caller,
     lang::{self, Lang},
     problem::Problem,
     texts::fill,
@@ -23,6 +24,7 @@ const NOTES: usize = 3;
 #[template(path = "runs.html")]
 struct RunsPage {
     page: Page,
+    may_see_counts: bool,
     runs: Vec<RunRow>,
     pager: Pager,
 }
@@ -42,6 +44,7 @@ pub(crate) struct RunRow {
 
 pub(crate) async fn list(
     State(app): State<App>,
+    caller: Caller,
     visitor: Visitor,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
@@ -53,7 +56,7 @@ pub(crate) async fn list(
     };
     let runs = rows(&app, visitor.lang, &found.items);
     let page = Page::new(&app, &visitor, visitor.lang.texts().runs_title);
-    Ok(html(&RunsPage { page, runs, pager }))
+    Ok(html(&RunsPage { page, may_see_counts: caller.may(Action::SeeCounts), runs, pager }))
 }
 
 /// A row for each rule of each run: what failed or was not evaluated first.

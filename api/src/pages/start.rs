@@ -1,9 +1,11 @@
 //! The start page: sources, findings by level, what is not explained, the latest runs. It names nobody, so that it may
 //! renew itself without each renewal being a look at personal data.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::{extract::State, response::Response};
-use insyn_review::{Action, Count, Filter, Role, Scope};
+use insyn_review::{Action, Count, ExplainedMonth, Filter, Role, Scope};
 use insyn_rules::{FindingStatus, Level};
 
 use super::{Figure, Page, Visitor, findings::Card, html, runs::RunRow, words};
@@ -12,6 +14,7 @@ use crate::{
     forms::Parameters,
     guard::Caller,
     lang::{self, Lang},
+    names::{Names, Wanted},
     problem::Problem,
     rest::{self, sources::Source},
     rows::Cells,
@@ -21,6 +24,8 @@ use crate::{
 const DAY: i64 = 86_400_000_000;
 /// How many findings are pointed out.
 const TOP: usize = 5;
+/// Units of which it is shown how much is explained.
+const UNITS: usize = 5;
 /// How many rules' runs are shown.
 const RUNS: usize = 12;
 
@@ -32,8 +37,11 @@ struct StartPage {
     now: String,
     figures: Option<Vec<Figure>>,
     levels: Option<Vec<LevelRow>>,
+    /// How much is explained, by month, source and unit; nothing where nothing was counted.
+    shares: Vec<Shares>,
     top: Vec<Card>,
     sources: Vec<SourceRow>,
+    may_see_context: bool,
     runs: Option<Vec<RunRow>>,
 }
 
@@ -43,6 +51,20 @@ struct LevelRow {
     count: String,
     /// 0 to 10, for the bar's width.
     share: u64,
+}
+
+/// How much is explained, by one thing.
+struct Shares {
+    title: &'static str,
+    rows: Vec<ShareRow>,
+}
+
+struct ShareRow {
+    name: String,
+    share: String,
+    note: String,
+    /// 0 to 10, for the bar's width.
+    width: u64,
 }
 
 struct SourceRow {
@@ -85,10 +107,22 @@ pub(crate) async fn start(
     } else {
         None
     };
+    let shares = if caller.may(Action::SeeCounts) { shares(&app, &caller, lang).await? } else { Vec::new() };
     let levels = counts.map(|counts| levels(lang, &counts));
     let sources = sources.iter().map(|source| source_row(&app, lang, source)).collect();
     let now = lang::second(app.zone(), now());
-    Ok(html(&StartPage { page, live, now, figures, levels, top, sources, runs }))
+    Ok(html(&StartPage {
+        page,
+        live,
+        now,
+        figures,
+        levels,
+        shares,
+        top,
+        sources,
+        may_see_context: caller.may(Action::SeeContext),
+        runs,
+    }))
 }
 
 fn is_open(status: FindingStatus) -> bool {
@@ -166,7 +200,7 @@ async fn explained(app: &App, caller: &Caller, lang: Lang, since: i64) -> Result
     let t = lang.texts();
     let from = lang::date(app.zone(), since);
     let months = app.db.explained(&caller.principal, Some(&from), None).await?;
-    let sum = |of: fn(&insyn_review::ExplainedMonth) -> u64| months.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&ExplainedMonth) -> u64| months.iter().map(of).sum::<u64>();
     let (looks, by_others) = (sum(|month| month.looks), sum(|month| month.explained));
     let unexplained = lang.number(sum(super::explained::unexplained));
     Ok((looks > 0).then(|| Figure {
@@ -176,6 +210,71 @@ async fn explained(app: &App, caller: &Caller, lang: Lang, since: i64) -> Result
         warn: false,
         more: Some(("/explained", t.explained_link)),
     }))
+}
+
+/// How much is explained: by month, and of the last month's days by source and by the units where most is not.
+async fn shares(app: &App, caller: &Caller, lang: Lang) -> Result<Vec<Shares>, Problem> {
+    let t = lang.texts();
+    let day = |days: i64| lang::date(app.zone(), now() - days * DAY);
+    let (months, lately) = (
+        app.db.explained(&caller.principal, Some(&day(150)[..7]), None).await?,
+        app.db.explained(&caller.principal, Some(&day(30)), None).await?,
+    );
+    let unit = |one: &ExplainedMonth| one.care_unit_id.clone().unwrap_or_default();
+    let mut by_month = summed(&months, |one| one.month.clone());
+    by_month.sort_by(|a, b| b.0.cmp(&a.0));
+    let by_source = summed(&lately, |one| one.source.clone());
+    let mut by_unit = summed(&lately, unit);
+    by_unit.sort_by_key(|(_, of)| std::cmp::Reverse(super::explained::unexplained(of)));
+    by_unit.truncate(UNITS);
+    let mut wanted = Wanted::default();
+    wanted.units.extend(by_unit.iter().map(|(id, _)| id.clone()).filter(|id| !id.is_empty()));
+    let names = Names::read(&rest::session(app).await?, &wanted).await;
+    let named = |(id, of): (String, ExplainedMonth)| {
+        (if id.is_empty() { t.unknown.to_owned() } else { names.unit(&id) }, of)
+    };
+    let by_unit = by_unit.into_iter().map(named).collect();
+    let parts = [(t.shares_month, by_month), (t.shares_source, by_source), (t.shares_unit, by_unit)];
+    let shares = parts.into_iter().filter(|(_, rows): &(_, Vec<_>)| !rows.is_empty());
+    let rows = |rows: Vec<(String, ExplainedMonth)>| {
+        rows.into_iter().map(|(name, of)| share_row(lang, name, &of)).collect()
+    };
+    Ok(shares.map(|(title, of)| Shares { title, rows: rows(of) }).collect())
+}
+
+/// The counts added up by what `key` says, in its order.
+fn summed(
+    months: &[ExplainedMonth],
+    key: impl Fn(&ExplainedMonth) -> String,
+) -> Vec<(String, ExplainedMonth)> {
+    let mut sums: BTreeMap<String, ExplainedMonth> = BTreeMap::new();
+    for one in months {
+        match sums.get_mut(&key(one)) {
+            Some(sum) => {
+                sum.looks += one.looks;
+                sum.explained += one.explained;
+                sum.only_by_user += one.only_by_user;
+                sum.unknown += one.unknown;
+            }
+            None => {
+                sums.insert(key(one), one.clone());
+            }
+        }
+    }
+    sums.into_iter().collect()
+}
+
+fn share_row(lang: Lang, name: String, of: &ExplainedMonth) -> ShareRow {
+    let unexplained = lang.number(super::explained::unexplained(of));
+    ShareRow {
+        name,
+        share: lang.percent(of.explained, of.looks),
+        note: fill(
+            lang.texts().shares_note,
+            &[("looks", &lang.number(of.looks)), ("unexplained", &unexplained)],
+        ),
+        width: (of.explained * 10).checked_div(of.looks).unwrap_or(0),
+    }
 }
 
 /// Accesses, people and users since a time, within the caller's controllers. Nothing where it cannot be counted: a start

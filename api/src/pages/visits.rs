@@ -15,6 +15,9 @@ pub(crate) struct VisitRow {
     pub(crate) who: String,
     pub(crate) unit: String,
     pub(crate) count: String,
+    /// Where the visit by itself, and the whole time that they were signed in, can be seen.
+    pub(crate) visit_href: Option<String>,
+    pub(crate) session_href: Option<String>,
     /// Why, where that was asked for.
     pub(crate) why: WhyRow,
     pub(crate) events: Vec<EventRow>,
@@ -30,6 +33,8 @@ pub(crate) struct EventRow {
     pub(crate) emergency: bool,
     pub(crate) outcome: &'static str,
     pub(crate) unit: String,
+    /// Where all of the unit can be seen.
+    pub(crate) unit_href: Option<String>,
     pub(crate) purpose: String,
     pub(crate) source: String,
     /// The other side: whose record, or which user.
@@ -94,6 +99,8 @@ pub(crate) fn visit_rows_for(
                 who: other(first).0,
                 unit: unit_of(first, names),
                 count: words::counted(lang, t.events_one, t.events_n, visit.accesses.len() as u64),
+                visit_href: None,
+                session_href: None,
                 why: WhyRow::default(),
                 events: visit
                     .accesses
@@ -109,6 +116,7 @@ pub(crate) fn visit_rows_for(
                             emergency: access.emergency,
                             outcome: words::event_outcome(t, &access.outcome),
                             unit: unit_of(access, names),
+                            unit_href: None,
                             purpose: access.purpose.clone(),
                             source: access.source.clone(),
                             person,

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use axum::{extract::State, http::HeaderMap, response::Response};
 use insyn_engine::{
     event::COLUMNS,
-    trace::{Joined, Of},
+    trace::{self, Joined, Of, Query, Summary},
 };
 use insyn_review::Action;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     must_be_stated,
-    paging::{Ask, page},
+    paging::{self, Ask, page},
     session, stated,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     look::{self, Seen},
     negotiate::{self, Form, Rows},
     problem::Problem,
-    rows,
+    rows, stream,
 };
 
 /// Rows of a page when no `limit` is given.
@@ -38,7 +38,7 @@ const MOST: usize = 100_000;
 /// Minutes that a pause within a visit may be asked to have.
 const LONGEST_GAP: usize = 24 * 60;
 
-const KNOWN: &[&str] = &["from", "to", "limit", "columns", "own", "cursor", "gap", "reason", "case"];
+const KNOWN: &[&str] = &["from", "to", "limit", "all", "columns", "own", "cursor", "gap", "reason", "case"];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[allow(
@@ -52,6 +52,8 @@ pub(crate) struct AccessParameters {
     to: Option<String>,
     /// Rows of a page, at most 100 000; 1 000 when not given.
     limit: Option<usize>,
+    /// Every row there is, in one answer that is written while it is read, instead of pages.
+    all: Option<bool>,
     /// Columns, separated by commas; all but `record` when not given.
     columns: Option<String>,
     /// Also accesses through Insyn itself (source `insyn`).
@@ -93,6 +95,8 @@ pub(crate) struct Search {
     to: Option<String>,
     /// Rows of a page, at most 100 000; 1 000 when not given.
     limit: Option<usize>,
+    /// Every row there is, in one answer that is written while it is read, instead of pages.
+    all: bool,
     /// All but `record` when not given.
     columns: Option<Vec<String>>,
     /// Also accesses through Insyn itself (source `insyn`).
@@ -173,6 +177,7 @@ pub(crate) async fn search(
         from: time("from", &search.from, false)?,
         to: time("to", &search.to, true)?,
         limit: limited(search.limit)?,
+        all: search.all,
         columns: columns(search.columns.clone())?,
         own: search.own,
         cursor: filled(&search.cursor).map(|cursor| Cursor::decode(&cursor)).transpose()?,
@@ -335,9 +340,42 @@ async fn respond(
     stated: Option<Stated>,
 ) -> Result<Response, Problem> {
     must_be_stated(stated.as_ref(), Action::Trace)?;
+    if ask.all {
+        return streamed(app, caller, form, &of, &ask, stated.as_ref()).await;
+    }
     let page = page(&session(app).await?, caller, &of, &ask).await?;
     look::look(app, caller, seen(&of, &ask, stated.as_ref(), &page.trace.batches)).await?;
-    let summary = &page.trace.summary;
+    let about = about(&page.trace.summary, &page.trace.joined);
+    let (schema, batches) = match &ask.columns {
+        Some(names) => (rows::schema_of(&page.trace.schema, names), rows::only(&page.trace.batches, names)),
+        None => (page.trace.schema, page.trace.batches),
+    };
+    negotiate::answer(form, app.zone(), Rows { schema, batches, about, cursor: page.cursor })
+}
+
+/// Every row, written while it is read. The look is written down before the first of them leaves.
+pub(crate) async fn streamed(
+    app: &App,
+    caller: &Caller,
+    form: Form,
+    of: &Of,
+    ask: &Ask,
+    stated: Option<&Stated>,
+) -> Result<Response, Problem> {
+    let place = stream::place()?;
+    let session = session(app).await?;
+    let query = Query { columns: ask.columns.clone(), ..paging::query(caller, of, ask) };
+    let rows = trace::stream(&session, &query).await?;
+    let mut seen = seen(of, ask, stated, &[]);
+    seen.subjects.extend(rows.subjects.iter().cloned());
+    seen.rows = rows.summary.rows;
+    look::look(app, caller, seen).await?;
+    let about = about(&rows.summary, &rows.joined);
+    Ok(stream::trace(form, app.zone(), rows, about, (place, session)))
+}
+
+/// What stands beside the rows in JSON.
+fn about(summary: &Summary, names: &[Joined]) -> serde_json::Map<String, serde_json::Value> {
     let summary = SummaryView {
         rows: summary.rows,
         visits: summary.visits,
@@ -348,12 +386,8 @@ async fn respond(
     };
     let mut about = serde_json::Map::new();
     about.insert("summary".into(), serde_json::to_value(summary).unwrap_or_default());
-    about.insert("joined".into(), serde_json::to_value(joined(&page.trace.joined)).unwrap_or_default());
-    let (schema, batches) = match &ask.columns {
-        Some(names) => (rows::schema_of(&page.trace.schema, names), rows::only(&page.trace.batches, names)),
-        None => (page.trace.schema, page.trace.batches),
-    };
-    negotiate::answer(form, app.zone(), Rows { schema, batches, about, cursor: page.cursor })
+    about.insert("joined".into(), serde_json::to_value(joined(names)).unwrap_or_default());
+    about
 }
 
 /// As it is answered.
@@ -399,6 +433,7 @@ pub(crate) fn asked_for(app: &App, parameters: &Parameters, known: &[&str]) -> R
         from: time("from", false)?,
         to: time("to", true)?,
         limit: parameters.count("limit", MOST)?.unwrap_or(PAGE),
+        all: parameters.flag("all")?,
         columns: columns(names)?,
         own: parameters.flag("own")?,
         cursor: parameters.get("cursor").map(Cursor::decode).transpose()?,

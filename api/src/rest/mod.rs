@@ -1,7 +1,9 @@
 //! REST for programs. Every path here stands in the OpenAPI document; every error is a problem.
 
 pub(crate) mod accesses;
+pub(crate) mod context;
 pub(crate) mod days;
+pub(crate) mod evaluated;
 pub(crate) mod explained;
 pub(crate) mod findings;
 pub(crate) mod paging;

@@ -13,6 +13,8 @@ pub(crate) struct Ask {
     pub(crate) from: Option<i64>,
     pub(crate) to: Option<i64>,
     pub(crate) limit: usize,
+    /// Every row, whatever the limit.
+    pub(crate) all: bool,
     /// `None`: all but `record`.
     pub(crate) columns: Option<Vec<String>>,
     pub(crate) own: bool,

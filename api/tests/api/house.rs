@@ -8,7 +8,7 @@ use axum::{
     extract::ConnectInfo,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
-use insyn_api::{App, AppParts, DemoAccount, router};
+use insyn_api::{App, AppParts, DemoAccount, PastTime, router};
 use insyn_engine::{
     config::Organisation,
     context,
@@ -26,6 +26,10 @@ pub const ANNA: &str = "191212121212";
 pub const BO: &str = "201212121212";
 pub const UNIT: &str = "SE100-E1";
 pub const OTHER_UNIT: &str = "SE100-E2";
+const THIRD_UNIT: &str = "SE100-E3";
+/// Whose record has more rows than a page holds.
+pub const MANY: &str = "R1234567890";
+pub const MANY_ROWS: usize = 205;
 pub const CONTROLLER: &str = "SE100-HSN";
 pub const PASSWORD: &str = "en lång hemlig fras";
 /// 2026-08-31T05:07:37Z.
@@ -153,6 +157,7 @@ pub async fn house() -> House {
             what: Text { sv: "dataskyddsombud".into(), en: "data protection officer".into() },
             code: Arc::new(|| "123456".into()),
         }],
+        count_past_time: Arc::new(|| Box::pin(async { Ok(PastTime { overdue: 7, removable: 3 }) })),
         secure: false,
     });
     House { router: router(app), db, spool, sessions, token, _folder: folder }
@@ -270,6 +275,7 @@ fn events() -> Vec<AccessEvent> {
         file_id: "f1".into(),
         file_offset: n * 100,
         file_length: 100,
+        session_id: Some(format!("s-{user}")),
         ingested_at: START + 1000 * MINUTE,
         ..AccessEvent::default()
     };
@@ -283,6 +289,11 @@ fn events() -> Vec<AccessEvent> {
     events[3].emergency = Some(true);
     // Three at one instant: pages must part them by their place.
     events.extend((6..9).map(|n| event(n, "SE100-U3", "Eva Ny", BO, OTHER_UNIT, 200)));
+    // More than a page of a unit: one every minute, a week later.
+    events.extend((0..MANY_ROWS as i64).map(|n| AccessEvent {
+        event_id: format!("m{n}"),
+        ..event(1000 + n, "SE100-U4", "Per Mo", MANY, THIRD_UNIT, 10_000 + n)
+    }));
     events
 }
 
@@ -336,7 +347,7 @@ pub fn findings() -> Vec<Finding> {
     ]
 }
 
-/// Of ten looks on a unit in a day, eight are explained.
+/// Of ten looks on a unit in a day, eight are explained; of the other two nothing is known on the other unit.
 fn explained(unit: &str) -> insyn_rules::ExplainedDay {
     insyn_rules::ExplainedDay {
         day: "2026-08-31".into(),
@@ -345,8 +356,8 @@ fn explained(unit: &str) -> insyn_rules::ExplainedDay {
         controller_id: Some(CONTROLLER.into()),
         looks: 10,
         explained: 8,
-        only_by_user: 1,
-        unknown: 0,
+        only_by_user: if unit == UNIT { 1 } else { 0 },
+        unknown: if unit == UNIT { 0 } else { 2 },
     }
 }
 

@@ -8,4 +8,5 @@ mod pages;
 mod problems;
 mod roles;
 mod rows;
+mod traces;
 mod trials;

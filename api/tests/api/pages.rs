@@ -29,6 +29,8 @@ async fn every_page_speaks_both_languages_and_keeps_to_plain_html() {
         (format!("/rules/{rule}"), "Vad den vilar på", "What it rests on"),
         ("/runs".into(), "Ej bedömd", "Not evaluated"),
         ("/explained".into(), "Utan känd förklaring", "No known explanation"),
+        ("/context".into(), "Underlag för förklaringar och regler", "Context for explanations and rules"),
+        ("/evaluated?from=2026-08-01&to=2026-09-30".into(), "Vad som kunde bedömas", "What could be judged"),
         ("/quality".into(), "Hur reglerna träffar", "How the rules do"),
         ("/suppressions".into(), "Inget beslut täcker senare fynd.", "No decision covers later findings."),
         ("/sources/journal".into(), "Finns det som lagen frågar efter?", "Is what the law asks for there?"),
@@ -102,6 +104,25 @@ async fn a_reviewer_counts_within_their_units() {
     assert_eq!((looks("dso").await, looks("auditor").await, looks("reviewer").await), (20, 20, 10));
     let bad = house.get("dso", "/api/v1/explained?from=yesterday").await;
     assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+    let path = "/api/v1/evaluated?from=2026-08-01&to=2026-09-30";
+    let judged = async |who: &str| {
+        let days = house.get(who, path).await.json();
+        let counts = |day: &serde_json::Value| {
+            (day["looks"].as_u64().unwrap(), day["not_evaluated"].as_u64().unwrap())
+        };
+        let rules = days["rules"].as_array().unwrap().len();
+        (days["items"].as_array().unwrap().iter().map(counts).collect::<Vec<_>>(), rules)
+    };
+    assert_eq!(judged("dso").await, (vec![(10, 0), (10, 2)], 1), "of the other unit not all can be known");
+    assert_eq!(judged("reviewer").await, (vec![(10, 0)], 0), "who sees no runs sees none here");
+    let shown = page(&house, "dso", "/evaluated?from=2026-08-01&to=2026-09-30", "en").await;
+    for text in ["2026-08-31: 80.0%", "2026-08-31: 100.0%", "the context table schedule is empty"] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    for bad in ["from=2026-01-01&to=2026-12-31", "from=2026-02-01&to=2026-01-01", "to=yesterday"] {
+        let answer = house.get("dso", &format!("/api/v1/evaluated?{bad}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
     let found = async |who: &str| {
         let rows = house.get(who, "/api/v1/quality?until=2026-09&months=2").await.json()["items"].clone();
         let months = |rule: &serde_json::Value| rule["months"].as_array().unwrap().clone();

@@ -24,13 +24,21 @@ GET /records/{handle} | dso coordinator reviewer investigator program
 POST /records/{handle} | dso coordinator reviewer investigator program
 GET /users/{handle} | dso coordinator reviewer investigator program
 POST /users/{handle} | dso coordinator reviewer investigator program
+POST /records/{handle}/both | dso investigator program
+GET /records/{handle}/rows | dso investigator program
+GET /users/{handle}/rows | dso investigator program
+GET /traces/{handle} | dso investigator program
+POST /traces/{handle} | dso investigator program
+GET /traces/{handle}/rows | dso investigator program
 GET /rules | dso coordinator reviewer investigator auditor operator
 GET /rules/{id} | dso coordinator reviewer investigator auditor operator
 POST /rules/{id}/trials | dso coordinator
 GET /trials/{id} | dso coordinator
 GET /runs | dso coordinator auditor operator
 GET /quality | dso coordinator reviewer auditor
+GET /evaluated | dso coordinator reviewer auditor
 GET /explained | dso coordinator reviewer auditor
+GET /context | dso coordinator auditor operator
 GET /sources/{name} | dso coordinator reviewer investigator auditor operator
 GET /assets/{name} | nobody dso coordinator reviewer investigator auditor operator program
 POST /api/v1/accesses/search | dso investigator program
@@ -53,7 +61,9 @@ POST /api/v1/rules/{id}/runs | dso coordinator
 GET /api/v1/trials/{id} | dso coordinator
 GET /api/v1/runs | dso coordinator auditor operator
 GET /api/v1/quality | dso coordinator reviewer auditor
+GET /api/v1/evaluated | dso coordinator reviewer auditor
 GET /api/v1/explained | dso coordinator reviewer auditor
+GET /api/v1/context | dso coordinator auditor operator
 GET /api/v1/sources | dso coordinator reviewer investigator auditor operator
 GET /api/v1/sources/coverage | dso coordinator reviewer investigator auditor operator
 GET /api/v1/sources/exports | dso coordinator reviewer investigator auditor operator
@@ -164,6 +174,22 @@ async fn health_is_open_to_this_machine_unless_a_proxy_passed_it_on() {
 }
 
 #[tokio::test]
+async fn what_is_past_its_time_is_a_figure_once_it_is_counted() {
+    let house = house().await;
+    let near = ([127, 0, 0, 1], 40_000).into();
+    for _ in 0..200 {
+        let metrics = house.ask_from(near, "nobody", Request::builder().uri("/metrics"), "").await.text();
+        if metrics.contains("insyn_retention") {
+            assert!(metrics.contains("\ninsyn_retention_overdue_rows 7\n"), "{metrics}");
+            assert!(metrics.contains("\ninsyn_retention_removable_rows 3\n"), "{metrics}");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("it was not counted within four seconds");
+}
+
+#[tokio::test]
 async fn a_reviewer_sees_their_units_findings_and_not_those_about_themself() {
     let house = house().await;
     let list = house.get("reviewer", "/api/v1/findings").await.json();
@@ -192,9 +218,17 @@ async fn a_reviewer_sees_their_units_findings_and_not_those_about_themself() {
 #[tokio::test]
 async fn the_operator_meets_no_personal_data() {
     let house = house().await;
-    for path in
-        ["/", "/rules", "/runs", "/sources/journal", "/api/v1/sources", "/api/v1/runs", "/api/v1/rules"]
-    {
+    for path in [
+        "/",
+        "/rules",
+        "/runs",
+        "/context",
+        "/sources/journal",
+        "/api/v1/context",
+        "/api/v1/sources",
+        "/api/v1/runs",
+        "/api/v1/rules",
+    ] {
         let text = house.get("operator", path).await.text();
         for secret in [ANNA, "19121212-1212", "Anna Alm", "SE100-U1", "Ulla"] {
             assert!(!text.contains(secret), "{path} shows {secret}");

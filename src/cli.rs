@@ -306,6 +306,10 @@ pub enum RulesAction {
         /// Say what would be found; keep nothing.
         #[arg(long)]
         dry_run: bool,
+        /// Only what came since the rules judged last, as `serve` does on schedule. With --from, what happened before that time
+        /// counts as judged.
+        #[arg(long, conflicts_with_all = ["to", "dry_run"])]
+        new: bool,
         /// Try another setting beside today's, by week and unit: RULE.PARAMETER=VALUE, or RULE.level, RULE.status; may be
         /// given again.
         #[arg(long, value_name = "SETTING", requires = "dry_run")]

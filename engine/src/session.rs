@@ -6,6 +6,7 @@
 //! `subject_key` resolved through `accounts`, `staff` and `identities`.
 
 mod amendments;
+mod later;
 mod memory;
 mod projections;
 mod runtime;
@@ -33,6 +34,7 @@ use crate::functions;
 pub use crate::guard::{Limits, SqlError};
 use crate::lake::{Bounds, Lake, LakeFile, Reach, Snapshot, Table};
 use crate::provider::{Counters, LONGEST_IN_LIST, LakeTable};
+pub use later::Touched;
 pub use memory::in_memory;
 use runtime::{Context, Runtime};
 
@@ -101,6 +103,7 @@ fn subject_columns(schema: &Schema) -> Vec<usize> {
 /// A query session over one pinned version of the lake and one context load. Cheap to open, cheap to drop.
 pub struct Session {
     context: SessionContext,
+    lake: Lake,
     snapshot: Snapshot,
     loaded: Arc<Context>,
     runtime: Arc<Runtime>,
@@ -180,7 +183,8 @@ impl Session {
         let days = Arc::new(users::days(Arc::clone(&shown) as _, zone, &loaded.resolver)?);
         let reached = reach.version;
         let limits = Limits::default();
-        let session = Session { context, snapshot, loaded, runtime, by_user, reached, zone, limits };
+        let lake = lake.clone();
+        let session = Session { context, lake, snapshot, loaded, runtime, by_user, reached, zone, limits };
         session.register_lake()?;
         session.register(Table::UserAccesses.name(), shown)?;
         session.register(users::DAYS, days)?;

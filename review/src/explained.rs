@@ -157,13 +157,14 @@ pub(crate) async fn put(
     explained: &Explained,
 ) -> Result<(), ReviewError> {
     const DOING: &str = "recording how much is explained";
-    let Some((first, last)) = &explained.days else { return Ok(()) };
-    sqlx::query("DELETE FROM explained_days WHERE day >= $1 AND day <= $2")
-        .bind(first)
-        .bind(last)
-        .execute(&mut **tx)
-        .await
-        .map_err(database(DOING))?;
+    for (first, last) in &explained.days {
+        sqlx::query("DELETE FROM explained_days WHERE day >= $1 AND day <= $2")
+            .bind(first)
+            .bind(last)
+            .execute(&mut **tx)
+            .await
+            .map_err(database(DOING))?;
+    }
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     for row in &explained.rows {
         sqlx::query(

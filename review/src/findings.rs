@@ -1,6 +1,6 @@
 //! Reading findings: the worklist, one finding, counts. Rows of the table become `insyn_rules::Finding`s here.
 
-use insyn_rules::{Finding, FindingStatus, Level};
+use insyn_rules::{Finding, FindingStatus, Level, Pair};
 use serde::Serialize;
 use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
 
@@ -10,7 +10,7 @@ use crate::{
     error::{Refusal, ReviewError, database},
     filter::{Filter, Scope},
     permission::Concern,
-    principal::Principal,
+    principal::{Principal, account_key},
 };
 
 /// A finding, and where it stands in people's hands.
@@ -131,6 +131,40 @@ impl Db {
                 return Ok(found);
             }
         }
+    }
+
+    /// What is stated of these persons and records with an access in [from, to) (µs UTC), save what is settled. Each is under
+    /// the id that runs give it, which several have where one follows another.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn stated(&self, pairs: &[Pair], from: i64, to: i64) -> Result<Vec<Finding>, ReviewError> {
+        // Each is three variables, of which a statement may have some thousands.
+        const CHUNK: usize = 500;
+        let mut found = Vec::new();
+        for pairs in pairs.chunks(CHUNK) {
+            let mut query = QueryBuilder::<Sqlite>::new("WITH asked (user_key, user_id, subject_id) AS (");
+            query.push_values(pairs, |mut row, (user, subject)| {
+                row.push_bind(account_key(user)).push_bind(user.clone()).push_bind(subject.clone());
+            });
+            // Crossed, so that each pair is looked up by its user, and not each finding among the pairs.
+            query.push(format!(
+                ") SELECT {COLUMNS}, f.evidence, f.identity FROM asked a CROSS JOIN findings f \
+                 LEFT JOIN users u ON u.user_id = f.assigned_to \
+                 WHERE f.user_key = a.user_key AND f.user_id = a.user_id AND f.subject_id IS a.subject_id \
+                 AND f.settled_at IS NULL AND f.last_at >= "
+            ));
+            query.push_bind(from).push(" AND f.first_at < ").push_bind(to);
+            query.push(" ORDER BY f.identity, f.ordinal");
+            let rows = query.build().fetch_all(self.readers()).await.map_err(database(DOING))?;
+            for row in &rows {
+                let mut finding = view(row)?.finding;
+                finding.finding_id = value(row, "identity")?;
+                finding.evidence = json(row, "evidence")?;
+                found.push(finding);
+            }
+        }
+        Ok(found)
     }
 
     /// The findings that came of the same rule, person, record and window as this one, oldest first: the one that it

@@ -18,6 +18,7 @@ mod explained;
 mod filter;
 mod findings;
 mod forget;
+mod marks;
 mod measured;
 mod merge;
 mod password;

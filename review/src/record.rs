@@ -7,7 +7,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
-use insyn_rules::{Finding, FindingStatus, FindingStore, Outcome, Recorded, RunRecord, StoreError, identity};
+use insyn_rules::{
+    Finding, FindingStatus, FindingStore, Outcome, Pair, Recorded, RuleMark, RunRecord, StoreError, identity,
+};
 use serde::Serialize;
 use sqlx::{QueryBuilder, Sqlite, Transaction, sqlite::SqliteRow};
 
@@ -29,6 +31,14 @@ const CHUNK: usize = 400;
 impl FindingStore for Db {
     async fn waiting(&self, now: i64) -> Result<Vec<Finding>, StoreError> {
         Db::waiting(self, now).await.map_err(|error| StoreError(Box::new(error)))
+    }
+
+    async fn stated(&self, pairs: &[Pair], from: i64, to: i64) -> Result<Vec<Finding>, StoreError> {
+        Db::stated(self, pairs, from, to).await.map_err(|error| StoreError(Box::new(error)))
+    }
+
+    async fn marks(&self) -> Result<Vec<RuleMark>, StoreError> {
+        Db::marks(self).await.map_err(|error| StoreError(Box::new(error)))
     }
 
     async fn record(
@@ -71,6 +81,7 @@ impl Db {
         }
         crate::runs::put(&mut tx, run, recorded).await?;
         crate::explained::put(&mut tx, &run.explained).await?;
+        crate::marks::put(&mut tx, &run.run_id, &run.marks).await?;
         commit(tx, DOING).await?;
         tracing::info!(
             run = run.run_id,

@@ -110,6 +110,8 @@ impl Lint<'_> {
         }
         if self.rule.kind == Kind::Absence {
             match (self.rule.settles(), self.rule.looks_around) {
+                // Of a day the whole day is seen in any case.
+                (Some(_), Some(_)) if self.rule.sees_windows() => {}
                 (Some(wait), Some(around)) if around >= wait => {}
                 _ => self.add(at, "an absence needs settles_after, and looks_around at least as long".into()),
             }

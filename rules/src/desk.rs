@@ -25,6 +25,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use crate::explain::EXPLAINED;
 use crate::history::{RECORD_HISTORY, UNEXPLAINED};
 use crate::rule::Rule;
+use crate::sight::Sight;
 use crate::sql;
 
 /// Context tables in which a rule sees the resolved id of a person beside the written one.
@@ -112,7 +113,7 @@ impl Desk {
         for function in source.state().scalar_functions().values() {
             ctx.register_udf(function.as_ref().clone());
         }
-        let words: HashSet<String> = rules.iter().flat_map(|r| sql::words(&r.sql)).collect();
+        let words: HashSet<String> = rules.iter().flat_map(|r| r.words()).collect();
         let all = source.table("accesses").await?;
         let columns = all.schema().fields().iter().map(|f| f.name().clone());
         let columns = columns.filter(|c| ALWAYS.contains(&c.as_str()) || words.contains(c)).collect();
@@ -135,22 +136,22 @@ impl Desk {
             desk.put(table, schema, frame.collect_partitioned().await?)?;
         }
         desk.lay_units().await?;
-        desk.lay(0, 0).await?;
+        desk.lay(&Sight::of(0, 0)).await?;
         desk.lay_history((0, 0)).await?;
         Ok(desk)
     }
 
-    /// Puts the accesses of [from, to) on the desk, in place of those before; returns them.
-    pub async fn lay(&self, from: i64, to: i64) -> Result<Vec<RecordBatch>, DataFusionError> {
+    /// Puts the accesses that are to be seen on the desk, in place of those before; returns them.
+    pub async fn lay(&self, sight: &Sight) -> Result<Vec<RecordBatch>, DataFusionError> {
         let query = format!(
-            "select {} from accesses where occurred_at >= {} and occurred_at < {}{}",
+            "select {} from accesses where {}{}",
             self.columns.join(", "),
-            sql::timestamp(from),
-            sql::timestamp(to),
+            sight.condition(),
             self.of_persons(" and")
         );
         let frame = self.source.sql(&query).await?;
         let schema: SchemaRef = Arc::clone(frame.schema().inner());
+        let (from, to) = sight.whole;
         let parts = if from == to { vec![Vec::new()] } else { frame.collect_partitioned().await? };
         let rows: Vec<RecordBatch> = parts.iter().flatten().cloned().collect();
         self.put_accesses(schema, parts).await?;
@@ -261,60 +262,39 @@ impl Desk {
         Ok(())
     }
 
+    /// One query for a table, so that a large one is held once: with the resolved ids of persons beside the written ones,
+    /// and in relations and consents the people behind the accounts that are written in them, who registered one and whose it
+    /// is. An account that several had at different times stays as written.
     async fn lay_context(&mut self, table: &str) -> Result<(), DataFusionError> {
         let keys = PEOPLE.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, keys)| keys);
         let names_them = keys.iter().any(|(column, _)| *column == "subject_id");
         let of_persons = if names_them { self.of_persons(" where") } else { String::new() };
-        let frame = self.source.sql(&format!("select * from {table}{of_persons}")).await?;
-        let (mut schema, mut parts) =
-            (Arc::clone(frame.schema().inner()), frame.collect_partitioned().await?);
-        let count = parts.iter().flatten().map(RecordBatch::num_rows).sum();
-        self.rows.insert(table.to_owned(), count);
-        if table == "care_relations" || table == "consents" {
-            (schema, parts) = self.with_people(schema, parts).await?;
-        }
-        if !keys.is_empty() {
-            self.put("written", schema, parts)?;
-            let keys: String =
-                keys.iter().map(|(column, key)| format!(", subject_key({column}) as {key}")).collect();
-            let frame = self.ctx.sql(&format!("select *{keys} from written")).await?;
-            schema = Arc::clone(frame.schema().inner());
-            parts = frame.collect_partitioned().await?;
-            self.ctx.deregister_table("written")?;
-        }
-        // Qualifiers of the query that made the rows do not belong in the table.
-        let schema = Arc::new(Schema::new(schema.fields().clone()));
-        self.put(table, schema, parts)
-    }
-
-    /// Relations and consents with the people behind the accounts that are written in them: who registered one, and whose
-    /// it is.
-    /// An account that several had at different times stays as written.
-    async fn with_people(
-        &self,
-        schema: SchemaRef,
-        parts: Vec<Vec<RecordBatch>>,
-    ) -> Result<(SchemaRef, Vec<Vec<RecordBatch>>), DataFusionError> {
-        let frame = self.source.sql(BEHIND).await?;
-        let behind = (Arc::clone(frame.schema().inner()), frame.collect_partitioned().await?);
-        self.put("behind", Arc::new(Schema::new(behind.0.fields().clone())), behind.1)?;
-        self.put("written", Arc::new(Schema::new(schema.fields().clone())), parts)?;
-        let columns = schema.fields().iter().map(|field| match field.name().as_str() {
-            "created_by" => "coalesce(c.user_id, w.created_by) as created_by".to_owned(),
-            "user_id" => "coalesce(u.user_id, w.user_id) as user_id".to_owned(),
-            other => format!("w.{other}"),
+        let accounts: &[(&str, &str)] = match table {
+            "care_relations" => &[("created_by", "c"), ("user_id", "u")],
+            "consents" => &[("created_by", "c")],
+            _ => &[],
+        };
+        let written = self.source.table(table).await?;
+        let columns = written.schema().fields().iter().map(|field| {
+            let name = field.name();
+            match accounts.iter().find(|(column, _)| column == name) {
+                Some((_, behind)) => format!("coalesce({behind}.user_id, w.{name}) as {name}"),
+                None => format!("w.{name}"),
+            }
         });
-        let columns: Vec<String> = columns.collect();
-        let joins = [("created_by", "c"), ("user_id", "u")]
-            .into_iter()
-            .filter(|(column, _)| schema.column_with_name(column).is_some())
-            .map(|(column, name)| format!(" left join behind {name} on {name}.account = upper(w.{column})"));
-        let query = format!("select {} from written w{}", columns.join(", "), joins.collect::<String>());
-        let frame = self.ctx.sql(&query).await?;
-        let resolved = (Arc::clone(frame.schema().inner()), frame.collect_partitioned().await?);
-        self.ctx.deregister_table("written")?;
-        self.ctx.deregister_table("behind")?;
-        Ok(resolved)
+        let keys = keys.iter().map(|(column, key)| format!("subject_key(w.{column}) as {key}"));
+        let columns: Vec<String> = columns.chain(keys).collect();
+        let joins = accounts.iter().map(|(column, behind)| {
+            format!(" left join ({BEHIND}) as {behind} on {behind}.account = upper(w.{column})")
+        });
+        let joins: String = joins.collect();
+        let query = format!("select {} from {table} w{joins}{of_persons}", columns.join(", "));
+        let frame = self.source.sql(&query).await?;
+        // Qualifiers of the query that made the rows do not belong in the table.
+        let schema = Arc::new(Schema::new(frame.schema().inner().fields().clone()));
+        let parts = frame.collect_partitioned().await?;
+        self.rows.insert(table.to_owned(), parts.iter().flatten().map(RecordBatch::num_rows).sum());
+        self.put(table, schema, parts)
     }
 
     async fn lay_units(&mut self) -> Result<(), DataFusionError> {
@@ -389,6 +369,20 @@ impl Desk {
         }
         self.lay_context(table).await
     }
+}
+
+/// How many rows the context tables that rules mention have. Nothing is read for it.
+pub(crate) async fn counts(
+    source: &SessionContext,
+    rules: &[&Rule],
+) -> Result<BTreeMap<String, usize>, DataFusionError> {
+    let words: HashSet<String> = rules.iter().flat_map(|r| r.words()).collect();
+    let mut counts = BTreeMap::new();
+    for table in mentioned(rules, &words) {
+        let rows = source.table(table.as_str()).await?.count().await?;
+        counts.insert(table, rows);
+    }
+    Ok(counts)
 }
 
 /// The context tables that rules mention, whether in SQL or in what they need or keep.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::error::DataFusionError;
 use insyn_engine::session::Session;
 use serde::Serialize;
@@ -20,6 +20,7 @@ use crate::pack::Pack;
 use crate::rule::{Explains, Rule, Text};
 use crate::run::{Limits, RunError, plain};
 use crate::score::Grade;
+use crate::sight::Sight;
 use crate::sql;
 
 /// The table of explained looks.
@@ -134,7 +135,7 @@ pub async fn explain(pack: &Pack, session: &Session, asked: &Asked) -> Result<Re
     let desk = Desk::about(session.datafusion(), &explanations, Some(numbers.into_iter().collect())).await?;
     let around = around(&explanations);
     let sight = (asked.from.saturating_sub(around), asked.to.saturating_add(around));
-    desk.lay(sight.0, sight.1).await?;
+    desk.lay(&Sight::of(sight.0, sight.1)).await?;
     desk.lay_history(sight).await?;
     let is_there = |table: &String| {
         session
@@ -255,65 +256,81 @@ fn by_user(batch: &RecordBatch) -> Result<Vec<bool>, DataFusionError> {
     Ok((0..batch.num_rows()).map(|row| column.is_null(row) || column.value(row)).collect())
 }
 
-/// Puts the table of explained looks on the desk. An explanation that asks what was done before and after is asked only
-/// about the looks that the others leave. An explanation with a fault leaves no table: a rule that leans on it
-/// then says so, and accuses nobody for want of it.
-pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, period: (i64, i64)) -> Result<(), String> {
+/// Puts the table of explained looks on the desk: those of `whole`, whatever else lies there. An explanation that asks what
+/// was done before and after is asked only about the looks that the others leave. An explanation with a fault leaves no
+/// table: a rule that leans on it then says so, and accuses nobody for want of it.
+///
+/// One explanation after the other: each holds the looks for a join with its table, and no more than one at a time does.
+pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, whole: (i64, i64)) -> Result<(), String> {
     let (later, first): (Vec<&Rule>, Vec<&Rule>) =
         explanations.iter().copied().partition(|rule| history::asks(rule));
-    let parts = |rules: &[&Rule]| rules.iter().map(|rule| part(rule, period)).collect::<Result<Vec<_>, _>>();
-    let (mut first_parts, later_parts) = (parts(&first)?, parts(&later)?);
-    if first_parts.is_empty() {
-        first_parts.push(format!(
-            "select segment, seq, {0} as explanation, {0} as explains, true as {BY_USER}, occurred_at as {MADE_AT} \
-             from looks where false",
-            word("")
-        ));
-    }
+    let schema = explained_schema();
     let limit = Limits::default().rule_time;
-    // Worked out once, however many rules read it.
     let put = async {
-        let frame = desk.ctx.sql(&first_parts.join(" union all ")).await?;
-        // Its parts differ in what may be null.
-        let fields = frame.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let mut rows = under(frame.collect_partitioned().await?, &schema)?;
-        desk.put(EXPLAINED, Arc::clone(&schema), rows.clone())?;
-        let left = desk.narrow().await?;
-        desk.lay_history(period).await?;
-        if left > 0 && !later_parts.is_empty() {
-            let frame = desk.ctx.sql(&later_parts.join(" union all ")).await?;
-            rows.extend(under(frame.collect_partitioned().await?, &schema)?);
-            desk.put(EXPLAINED, schema, rows)?;
+        let mut laid: Vec<Vec<RecordBatch>> = Vec::new();
+        for rule in first {
+            add(&mut laid, rule, desk, whole, &schema).await?;
         }
-        Ok::<_, DataFusionError>(())
+        let put = |laid| desk.put(EXPLAINED, Arc::clone(&schema), laid).map_err(|e| plain(&e));
+        put(laid.clone())?;
+        let left = desk.narrow(whole).await.map_err(|e| plain(&e))?;
+        desk.lay_history(whole).await.map_err(|e| plain(&e))?;
+        if left > 0 && !later.is_empty() {
+            for rule in later {
+                add(&mut laid, rule, desk, whole, &schema).await?;
+            }
+            put(laid)?;
+        }
+        Ok(())
     };
-    let Ok(put) = tokio::time::timeout(limit, put).await else {
-        return Err(format!(
-            "the explanations were stopped after {} seconds, their time limit",
-            limit.as_secs()
-        ));
-    };
-    let Err(error) = put else { return Ok(()) };
-    for (rule, part) in first.iter().zip(&first_parts).chain(later.iter().zip(&later_parts)) {
-        if let Err(error) = desk.ctx.sql(part).await {
-            return Err(format!("the explanation {}: {}", rule.id, plain(&error)));
+    match tokio::time::timeout(limit, put).await {
+        Ok(put) => put,
+        Err(_) => {
+            Err(format!("the explanations were stopped after {} seconds, their time limit", limit.as_secs()))
         }
     }
-    Err(plain(&error))
 }
 
-/// The rows under another schema of the same columns.
-fn under(
-    mut parts: Vec<Vec<RecordBatch>>,
-    schema: &Arc<Schema>,
-) -> Result<Vec<Vec<RecordBatch>>, DataFusionError> {
-    for batch in parts.iter_mut().flatten() {
-        let columns = batch.columns().iter().zip(schema.fields());
-        let columns = columns.map(|(column, field)| cast(column, field.data_type()));
-        *batch = RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)?;
+/// Adds the looks that one explanation has a reason for.
+async fn add(
+    laid: &mut Vec<Vec<RecordBatch>>,
+    rule: &Rule,
+    desk: &Desk,
+    whole: (i64, i64),
+    schema: &SchemaRef,
+) -> Result<(), String> {
+    let fault = |what: String| format!("the explanation {}: {what}", rule.id);
+    let frame = desk.ctx.sql(&part(rule, whole)?).await.map_err(|e| fault(plain(&e)))?;
+    let parts = frame.collect_partitioned().await.map_err(|e| fault(plain(&e)))?;
+    for (n, batches) in parts.into_iter().enumerate() {
+        if laid.len() <= n {
+            laid.push(Vec::new());
+        }
+        for batch in batches {
+            laid[n].push(under(&batch, schema).map_err(|e| fault(e.to_string()))?);
+        }
     }
-    Ok(parts)
+    Ok(())
+}
+
+/// The columns of the table of explained looks.
+fn explained_schema() -> SchemaRef {
+    let word = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = [
+        ("segment", DataType::Int64),
+        ("seq", DataType::Int32),
+        ("explanation", word()),
+        ("explains", word()),
+        (BY_USER, DataType::Boolean),
+        (MADE_AT, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+    ];
+    Arc::new(Schema::new(fields.map(|(name, kind)| Field::new(name, kind, true)).to_vec()))
+}
+
+fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| cast(column, field.data_type()));
+    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
 }
 
 /// Says of each hit the best reason that its access has, out of the table of explained looks.
@@ -360,9 +377,11 @@ fn part(rule: &Rule, period: (i64, i64)) -> Result<String, String> {
     let explains = rule.explains.unwrap_or(Explains::Provider);
     Ok(format!(
         "select segment, seq, {} as explanation, {} as explains, coalesce({BY_USER}, true) as {BY_USER}, \
-         {MADE_AT} from ({rendered}\n) as x",
+         {MADE_AT} from ({rendered}\n) as x where occurred_at >= {} and occurred_at < {}",
         word(&rule.id),
-        word(explains.as_str())
+        word(explains.as_str()),
+        sql::timestamp(period.0),
+        sql::timestamp(period.1)
     ))
 }
 

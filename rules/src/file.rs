@@ -145,6 +145,8 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Read, Problem> {
         max_age_days: raw.max_age_days,
         settles_after: raw.settles_after.map(Spanned::into_inner),
         looks_around: duration(raw.looks_around)?,
+        looks_back: duration(raw.looks_back)?,
+        reads: raw.reads,
         params,
         sql: raw.sql.into_inner(),
         cases,
@@ -226,6 +228,8 @@ struct RawRule {
     max_age_days: Option<u32>,
     settles_after: Option<Spanned<String>>,
     looks_around: Option<Spanned<String>>,
+    looks_back: Option<Spanned<String>>,
+    reads: Option<String>,
     #[serde(default)]
     parameters: BTreeMap<String, Spanned<RawParam>>,
     sql: Spanned<String>,

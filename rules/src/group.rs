@@ -20,15 +20,20 @@ use crate::usual;
 /// Different sentences of one finding beyond this many are not kept: nobody reads them.
 const MOST_REASONS: usize = 12;
 
+/// Of so many findings a run says how usual the looks are.
+const MOST_COMPARED: usize = 1_000;
+
 /// What one finding is made of; ordered, so that the order of rows never shows.
 type Key = (usize, String, Option<String>, CalendarWindow);
 /// A person and a record.
 type Pair = (String, Option<String>);
 
-/// Makes the findings that have an access inside `window`, highest score first.
+/// Makes the findings that have an access inside `window`, highest score first. What was stated `before` joins them, and
+/// makes none by itself.
 pub(crate) async fn findings(
     rules: &[&Rule],
     hits: Vec<Hit>,
+    before: Vec<Hit>,
     desk: &Desk,
     zone: Tz,
     window: Window,
@@ -46,17 +51,19 @@ pub(crate) async fn findings(
         groups.entry((hit.rule, hit.user.clone(), hit.subject.clone(), calendar)).or_default().push(hit);
     }
     groups.retain(|_, hits| hits.iter().any(|hit| window.holds(hit.at)));
-    let asked: Vec<Option<usual::Asked>> = groups.keys().map(asked).collect();
-    let some: Vec<usual::Asked> = asked.iter().flatten().cloned().collect();
-    // What a score says beside is not worth a run.
-    let told = in_time(Limits::default().rule_time, usual::usual(desk, zone, &some)).await;
-    let told = told.unwrap_or_else(|why| {
-        tracing::warn!("how usual looks are is in no score: {why}");
-        vec![None; some.len()]
-    });
-    let mut known = told.into_iter();
+    for hit in before {
+        let pair = (hit.user.clone(), hit.subject.clone());
+        by_pair.entry(pair).or_default().push((hit.at, hit.rule, hit.level));
+        let calendar = calendars[hit.rule].window(hit.at).clone();
+        if let Some(group) = groups.get_mut(&(hit.rule, hit.user.clone(), hit.subject.clone(), calendar)) {
+            group.push(hit);
+        }
+    }
     let mut findings = Vec::with_capacity(groups.len());
-    for (((rule, user, subject, calendar), hits), asked) in groups.into_iter().zip(asked) {
+    let mut asked: Vec<(usize, usual::Asked)> = Vec::new();
+    for (key, hits) in groups {
+        let asks = asked_of(&key);
+        let (rule, user, subject, calendar) = key;
         let pair = by_pair.get(&(user.clone(), subject.clone())).map_or(&[][..], Vec::as_slice);
         let mut others: BTreeMap<usize, Level> = BTreeMap::new();
         for (at, other, level) in pair {
@@ -66,10 +73,12 @@ pub(crate) async fn findings(
             }
         }
         let others = others.into_iter().map(|(n, level)| Other { rule: rules[n], level }).collect();
-        let usual = asked.and_then(|_| known.next().flatten());
-        let whole = score::of_the_whole(rules[rule], others, usual);
-        findings.push(finding(rules[rule], user, subject, &calendar, hits, &whole, created_at));
+        let whole = score::of_the_whole(rules[rule], others);
+        asked.extend(asks.map(|asks| (findings.len(), asks)));
+        findings.push((rule, finding(rules[rule], user, subject, &calendar, hits, &whole, created_at)));
     }
+    say_how_usual(rules, &mut findings, asked, desk, zone).await;
+    let mut findings: Vec<Finding> = findings.into_iter().map(|(_, finding)| finding).collect();
     keep_context(rules, &mut findings, desk).await?;
     findings.sort_by(|a, b| {
         (b.score, a.first_at, &a.rule_id, &a.finding_id).cmp(&(
@@ -83,8 +92,39 @@ pub(crate) async fn findings(
 }
 
 /// What is asked of one person and one record, how usual that is; nothing where it is about many.
-fn asked((_, user, subject, calendar): &Key) -> Option<usual::Asked> {
+fn asked_of((_, user, subject, calendar): &Key) -> Option<usual::Asked> {
     Some(usual::Asked { user: user.clone(), subject: subject.clone()?, to: calendar.to })
+}
+
+/// Adds to the scores how usual the looks are: of the findings that score highest without it, since the looks of four weeks by
+/// everybody who opened the same records are read for it.
+async fn say_how_usual(
+    rules: &[&Rule],
+    findings: &mut [(usize, Finding)],
+    mut asked: Vec<(usize, usual::Asked)>,
+    desk: &Desk,
+    zone: Tz,
+) {
+    asked.sort_by_key(|(place, _)| {
+        let finding = &findings[*place].1;
+        (std::cmp::Reverse(finding.score), finding.finding_id.clone())
+    });
+    asked.truncate(MOST_COMPARED);
+    let (places, asked): (Vec<usize>, Vec<usual::Asked>) = asked.into_iter().unzip();
+    // What a score says beside is not worth a run.
+    let told = match in_time(Limits::default().rule_time, usual::usual(desk, zone, &asked)).await {
+        Ok(told) => told,
+        Err(why) => return tracing::warn!("how usual looks are is in no score: {why}"),
+    };
+    for (place, usual) in places.into_iter().zip(told) {
+        let (rule, finding) = &mut findings[place];
+        if let Some(part) = usual.and_then(|usual| score::of_usual(rules[*rule], usual)) {
+            let mut whole = score::whole(&finding.evidence["score"]);
+            whole.push(part);
+            let (events, sentences) = (finding.events(), finding.reasons.clone());
+            finding.rest_on(events, &sentences, &whole);
+        }
+    }
 }
 
 fn finding(
@@ -154,6 +194,10 @@ fn events(hits: &[Hit]) -> (Vec<Event>, Vec<Text>) {
         });
         let event = &mut events[place];
         event.level = event.level.max(hit.level);
+        // Of what was stated before a sentence too many was not kept.
+        if hit.reason == Text::default() {
+            continue;
+        }
         let said = sentences.iter().position(|sentence| *sentence == hit.reason);
         let said = said.or_else(|| {
             (sentences.len() < MOST_REASONS).then(|| {

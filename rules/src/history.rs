@@ -40,15 +40,19 @@ pub(crate) fn asks(rule: &Rule) -> bool {
 }
 
 impl Desk {
-    /// Leaves in `unexplained` the looks for which `explained` has nothing that is enough; says how many there are.
-    pub(crate) async fn narrow(&self) -> Result<usize, DataFusionError> {
+    /// Leaves in `unexplained` the looks of this time (µs UTC, half-open) for which `explained` has nothing that is enough; says
+    /// how many there are.
+    pub(crate) async fn narrow(&self, whole: (i64, i64)) -> Result<usize, DataFusionError> {
         if !self.asks_history {
             return Ok(0);
         }
         let query = format!(
             "select l.* from looks l left anti join \
              (select segment, seq from {EXPLAINED} where explains <> 'provider' and not {BY_USER}) e \
-             on e.segment = l.segment and e.seq = l.seq"
+             on e.segment = l.segment and e.seq = l.seq \
+             where l.occurred_at >= {} and l.occurred_at < {}",
+            sql::timestamp(whole.0),
+            sql::timestamp(whole.1)
         );
         let frame = self.ctx.sql(&query).await?;
         let schema = Arc::new(Schema::new(frame.schema().fields().clone()));

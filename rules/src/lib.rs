@@ -23,9 +23,12 @@ mod finding;
 mod group;
 mod history;
 mod hits;
+mod judge;
+mod known;
 mod lift;
 mod measure;
 mod pack;
+mod plan;
 mod record;
 mod rest;
 mod rule;
@@ -34,7 +37,10 @@ mod score;
 mod sentence;
 mod settle;
 mod share;
+mod sight;
+mod spans;
 mod sql;
+mod stored;
 mod usual;
 mod why;
 
@@ -47,10 +53,12 @@ pub use lift::{Lift, lift};
 pub use measure::{Measured, MeasuredExplanation, Share, measure};
 pub use pack::{Pack, PackError};
 pub use record::{
-    FindingStore, NotEvaluated, Recorded, RuleRun, RuleState, RunRecord, RunReport, StoreError,
+    FindingStore, Judged, NotEvaluated, Pair, Recorded, RuleMark, RuleRun, RuleState, RunRecord, RunReport,
+    Spent, StoreError,
 };
 pub use rule::{Case, Duration, Explains, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize};
-pub use run::{ContextState, Limits, RunError, Window, evaluate, run};
+pub use run::{ContextState, Limits, RunError, Window, evaluate, run, run_news};
 pub use score::{Grade, Of, Part};
 pub use share::{Explained, ExplainedDay};
+pub use spans::Spans;
 pub use why::{WHY_NEEDS, with_why};

@@ -13,8 +13,10 @@ use crate::explain::{self, EXPLAINED, lay};
 use crate::measure::fake;
 use crate::pack::Pack;
 use crate::rule::{Kind, Rule, Status, Text};
-use crate::run::{Limits, RunError, Stored, Window, in_time, sight, slices};
+use crate::run::{Limits, RunError, Window, in_time, slices};
+use crate::sight::Sight;
 use crate::sql;
+use crate::stored::Stored;
 
 /// What one rule names, in the real log and by chance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,8 +60,8 @@ pub async fn lift(pack: &Pack, session: &Session, window: Window) -> Result<Vec<
     let mut lifts: Vec<Lift> = rules.iter().map(|rule| empty(rule)).collect();
     let Some(period) = stored.touched() else { return Ok(lifts) };
     for slice in slices(period, stored.accesses.div_ceil(Limits::default().slice_rows)) {
-        let sight = sight(&read, slice, zone);
-        desk.lay(sight.0, sight.1).await?;
+        let sight = Sight::reach_of(&read, slice, zone);
+        desk.lay(&Sight::of(sight.0, sight.1)).await?;
         for is_fake in [false, true] {
             if is_fake {
                 fake(&desk).await?;

@@ -19,7 +19,9 @@ use crate::explain;
 use crate::hits;
 use crate::pack::Pack;
 use crate::rule::{Explains, Rule, Text};
-use crate::run::{Limits, RunError, Stored, Window, slices};
+use crate::run::{Limits, RunError, Window, slices};
+use crate::sight::Sight;
+use crate::stored::Stored;
 
 /// What explanations explain of a period.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -92,7 +94,7 @@ pub async fn measure(pack: &Pack, session: &Session, window: Window) -> Result<M
     let mut shares = BTreeMap::new();
     for slice in slices(period, stored.accesses.div_ceil(Limits::default().slice_rows)) {
         let sight = (slice.0.saturating_sub(around), slice.1.saturating_add(around));
-        desk.lay(sight.0, sight.1).await?;
+        desk.lay(&Sight::of(sight.0, sight.1)).await?;
         desk.lay_history(sight).await?;
         let looks = Looks::read(&desk, slice).await?;
         let (found, why) = tried(&rules, &desk, slice).await;

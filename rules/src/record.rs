@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use serde::Serialize;
+use insyn_engine::lake::Mark;
+use serde::{Deserialize, Serialize};
 
 use crate::finding::{Finding, time};
 use crate::share::Explained;
+use crate::spans::Spans;
 
 /// Where findings go. Implemented above.
 #[async_trait]
@@ -15,14 +17,44 @@ pub trait FindingStore: Send + Sync {
     /// store knows them by. Asked at the start of a run.
     async fn waiting(&self, now: i64) -> Result<Vec<Finding>, StoreError>;
 
-    /// Stores the run, its findings, and that those of `settled` (ids out of [`FindingStore::waiting`]) are explained,
-    /// all or nothing. A finding that is there already joins or changes nothing. Called once, at the end of a run.
+    /// What is stated of these persons and records, of which an access lies in [from, to) (µs UTC): findings of whatever
+    /// rule and status but those that are settled, each under the id that runs give it, with its evidence.
+    async fn stated(&self, pairs: &[Pair], from: i64, to: i64) -> Result<Vec<Finding>, StoreError>;
+
+    /// How far each rule has judged.
+    async fn marks(&self) -> Result<Vec<RuleMark>, StoreError>;
+
+    /// Stores the run, with how far its rules have judged, its findings, and that those of `settled` (ids out of
+    /// [`FindingStore::waiting`]) are explained, all or nothing. A finding that is there already joins or changes nothing.
+    /// Called once, at the end of a run.
     async fn record(
         &self,
         run: &RunRecord,
         findings: &[Finding],
         settled: &[String],
     ) -> Result<Recorded, StoreError>;
+}
+
+/// Who looked, and whose record it was; none where it is about many.
+pub type Pair = (String, Option<String>);
+
+/// How far a rule has judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleMark {
+    /// Which rule.
+    pub rule_id: String,
+    /// Its version.
+    pub rule_version: u32,
+    /// Version, parameters and the explanations that it leans on: what was judged by another setting is judged again.
+    pub setting: String,
+    /// How far it has read the lake.
+    pub lake: Mark,
+    /// The context tables that it was judged by, with a digest of each.
+    pub context: BTreeMap<String, String>,
+    /// What it has still to judge of what it has read.
+    pub left: Spans,
+    /// When it judged last, µs UTC.
+    pub at: i64,
 }
 
 /// What became of a run's findings.
@@ -60,17 +92,26 @@ pub struct RunRecord {
     /// Its end.
     #[serde(with = "crate::finding::optional_time")]
     pub to: Option<i64>,
+    /// No period was asked for but what came since the rules judged last: see each rule.
+    pub news: bool,
+    /// What is to be said of how it was known what came.
+    pub notes: Vec<String>,
     /// The version of the lake that was judged.
     pub lake_version: u64,
     /// The context load that it was judged by.
     pub context_load: Option<String>,
     /// Accesses in the calendar windows that the period touches.
     pub accesses: u64,
+    /// On what its time went.
+    pub spent: Spent,
     /// Each rule, in order of id.
     pub rules: Vec<RuleRun>,
     /// How much is explained of the whole days that were judged; kept by itself, not in the run's own record.
     #[serde(skip)]
     pub explained: Explained,
+    /// How far the rules have judged by now; kept by itself, too. None of a rule that stays where it was.
+    #[serde(skip)]
+    pub marks: Vec<RuleMark>,
 }
 
 /// What happened to one rule in a run.
@@ -98,6 +139,34 @@ pub struct RuleRun {
     pub parameters: BTreeMap<String, String>,
     /// How long it took.
     pub milliseconds: u64,
+    /// The version of the lake that it had read before, in a run of what came since.
+    pub since: Option<u64>,
+    /// What it judged.
+    pub judged: Vec<Judged>,
+}
+
+/// On what a run's time went, milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Spent {
+    /// Reading accesses and context tables.
+    pub laying: u64,
+    /// Working out what explains them.
+    pub explaining: u64,
+    /// The rules' own queries.
+    pub judging: u64,
+    /// Making findings of what they named: scores, and copies of context rows.
+    pub findings: u64,
+}
+
+/// A time that was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Judged {
+    /// From, with it.
+    #[serde(with = "time")]
+    pub from: i64,
+    /// To, without it.
+    #[serde(with = "time")]
+    pub to: i64,
 }
 
 /// Whether a rule was judged.
@@ -154,6 +223,8 @@ impl RuleRun {
             not_evaluated: Vec::new(),
             parameters: BTreeMap::new(),
             milliseconds: 0,
+            since: None,
+            judged: Vec::new(),
         }
     }
 }

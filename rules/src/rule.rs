@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::words;
+use crate::sql;
 
 /// A text in both languages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,6 +75,10 @@ pub struct Rule {
     pub settles_after: Option<String>,
     /// How far before and after the period its SQL must see accesses.
     pub looks_around: Option<Duration>,
+    /// How far before the period it must see accesses, where none that comes later changes what it finds.
+    pub looks_back: Option<Duration>,
+    /// A condition that the accesses fulfil which its SQL reads around the period: others need not be there.
+    pub reads: Option<String>,
     /// What an organisation may tune.
     pub params: BTreeMap<String, Param>,
     /// The SELECT, with `$parameter` for its parameters.
@@ -101,6 +106,29 @@ impl Rule {
     pub fn shown_params(&self) -> BTreeMap<&str, String> {
         let params = self.params.iter().map(|(name, param)| (name.as_str(), param.value.to_string()));
         params.chain(self.leans_on.iter().map(|set| ("explanations", set.clone()))).collect()
+    }
+
+    /// How far before and after the period its SQL must see accesses, µs.
+    pub(crate) fn sees(&self) -> (i64, i64) {
+        let micros = |around: Option<Duration>| around.map_or(0, Duration::micros);
+        let around = micros(self.looks_around);
+        (around.max(micros(self.looks_back)), around)
+    }
+
+    /// Whether it judges accesses together with others of their calendar window. An absence of a day does, too.
+    pub(crate) fn sees_windows(&self) -> bool {
+        match self.kind {
+            Kind::Match => false,
+            Kind::Absence => self.window == WindowSize::Day,
+            _ => true,
+        }
+    }
+
+    /// The words of its SQL that could be names of columns or tables, lower case.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = sql::words(&self.sql);
+        words.extend(self.reads.iter().flat_map(|reads| sql::words(reads)));
+        words
     }
 
     /// Its name with version and parameters: what it finds follows from these.

@@ -1,30 +1,40 @@
-//! A run: each rule over a period, into findings and a record of what was and was not judged.
+//! A run: rules over what they have to judge, into findings and a record of what was and was not judged.
+//!
+//! By hand a period is judged, or everything. A run of news judges, rule by rule, the local days that commits touched since
+//! the rule judged last (see [`crate::plan`]); what earlier runs stated of the rest of a finding's window comes from
+//! the store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration as Time, Instant};
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::AsArray;
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::Utc;
 use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use insyn_engine::config::Organisation;
+use insyn_engine::error::EngineError;
 use insyn_engine::session::Session;
 
 use crate::calendar::CalendarWindow;
-use crate::coverage::Coverage;
-use crate::desk::Desk;
+use crate::desk::{self, Desk};
 use crate::explain;
 use crate::finding::Finding;
 use crate::group;
 use crate::hits::{self, Hit};
+use crate::judge::{Coverages, State, judge};
+use crate::known;
 use crate::pack::Pack;
-use crate::record::{FindingStore, NotEvaluated, RuleRun, RuleState, RunRecord, RunReport, StoreError};
+use crate::plan::{self, Plan};
+use crate::record::{FindingStore, RuleRun, RuleState, RunRecord, RunReport, Spent, StoreError};
 use crate::rule::{Kind, Rule, Status, WindowSize};
 use crate::settle::Waiting;
 use crate::share::{Counting, Explained};
+use crate::sight::Sight;
+use crate::spans::Spans;
 use crate::sql;
+use crate::stored::Stored;
 
 /// The period of a run, µs UTC, half-open; `None` is everything stored on that side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,11 +54,18 @@ pub struct Limits {
     pub slice_rows: u64,
     /// How many rows a rule may give in one run before it is stopped.
     pub rule_rows: usize,
+    /// About how many accesses a run of news judges by each rule, the newest days first; the rest is for the next run.
+    pub news_rows: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { rule_time: Time::from_secs(300), slice_rows: 2_000_000, rule_rows: 1_000_000 }
+        Limits {
+            rule_time: Time::from_secs(300),
+            slice_rows: 2_000_000,
+            rule_rows: 1_000_000,
+            news_rows: 20_000_000,
+        }
     }
 }
 
@@ -67,13 +84,16 @@ pub enum RunError {
     /// The tables that every rule reads could not be read.
     #[error("the tables for the rules could not be read: {0}")]
     Tables(#[from] DataFusionError),
+    /// What came since the last run could not be read.
+    #[error("what came since the rules ran last could not be read: {0}")]
+    News(#[from] EngineError),
     /// The findings could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// Evaluates the pack over a period of a session's accesses, and stores the findings when there is a store. Findings of
-/// the store that late rows explain by now are settled.
+/// the store that late rows explain are settled. A run over everything is the one that later runs of news go on from.
 ///
 /// # Errors
 /// When the tables that every rule reads cannot be read, or the store fails; a rule's own error is in the record.
@@ -85,19 +105,66 @@ pub async fn run(
     store: Option<&dyn FindingStore>,
 ) -> Result<RunReport, RunError> {
     let context = context_of(session);
-    let zone = organisation.timezone;
     let waiting = match store {
         Some(store) => store.waiting(Utc::now().timestamp_micros()).await?,
         None => Vec::new(),
     };
-    let (mut record, findings, settled) =
-        judge_all(pack, session.datafusion(), zone, window, &context, Limits::default(), &waiting).await?;
-    record.lake_version = session.version();
+    let task = Task {
+        pack,
+        source: session.datafusion(),
+        zone: organisation.timezone,
+        context: &context,
+        limits: Limits::default(),
+        waiting: &waiting,
+        window,
+        news: None,
+    };
+    let mut judged = judge_all(&task).await?;
+    judged.record.lake_version = session.version();
     let recorded = match store {
-        Some(store) => Some(store.record(&record, &findings, &settled).await?),
+        Some(store) => {
+            if window == Window::default() {
+                judged.record.marks = plan::marks(pack, session, &judged, None).await?;
+            }
+            Some(store.record(&judged.record, &judged.findings, &judged.settled).await?)
+        }
         None => None,
     };
-    Ok(RunReport { record, findings, recorded })
+    Ok(RunReport { record: judged.record, findings: judged.findings, recorded })
+}
+
+/// Evaluates the pack over what came since it ran last, and stores the findings: how long that takes grows with what is
+/// new and not with what is stored. What a rule could not judge, or waits for, it judges in a later run. What happened before
+/// `from` (µs UTC) counts as judged.
+///
+/// # Errors
+/// As [`run`], and when what is new cannot be read.
+pub async fn run_news(
+    pack: &Pack,
+    session: &Session,
+    organisation: &Organisation,
+    from: Option<i64>,
+    store: &dyn FindingStore,
+    limits: Limits,
+) -> Result<RunReport, RunError> {
+    let context = context_of(session);
+    let waiting = store.waiting(Utc::now().timestamp_micros()).await?;
+    let plan = plan::news(pack, session, store.marks().await?, from, &waiting, limits).await?;
+    let task = Task {
+        pack,
+        source: session.datafusion(),
+        zone: organisation.timezone,
+        context: &context,
+        limits,
+        waiting: &waiting,
+        window: Window::default(),
+        news: Some((&plan, store)),
+    };
+    let mut judged = judge_all(&task).await?;
+    judged.record.lake_version = session.version();
+    judged.record.marks = plan::marks(pack, session, &judged, Some(&plan)).await?;
+    let recorded = store.record(&judged.record, &judged.findings, &judged.settled).await?;
+    Ok(RunReport { record: judged.record, findings: judged.findings, recorded: Some(recorded) })
 }
 
 fn context_of(session: &Session) -> ContextState {
@@ -123,99 +190,84 @@ pub async fn evaluate(
     context: &ContextState,
     limits: Limits,
 ) -> Result<(RunRecord, Vec<Finding>), RunError> {
-    let (record, findings, _) = judge_all(pack, source, zone, window, context, limits, &[]).await?;
-    Ok((record, findings))
+    let task = Task { pack, source, zone, context, limits, waiting: &[], window, news: None };
+    let judged = judge_all(&task).await?;
+    Ok((judged.record, judged.findings))
 }
 
-/// The record, the findings, and which of those that wait are explained.
-async fn judge_all(
-    pack: &Pack,
-    source: &SessionContext,
+/// What a run is to do.
+struct Task<'a> {
+    pack: &'a Pack,
+    source: &'a SessionContext,
     zone: Tz,
-    window: Window,
-    context: &ContextState,
+    context: &'a ContextState,
     limits: Limits,
-    waiting: &[Finding],
-) -> Result<(RunRecord, Vec<Finding>, Vec<String>), RunError> {
+    waiting: &'a [Finding],
+    /// Findings with an access in it are given.
+    window: Window,
+    /// What each rule judges, and who knows what was stated before; none: the whole windows that the period touches.
+    news: Option<(&'a Plan, &'a dyn FindingStore)>,
+}
+
+/// What came of it.
+pub(crate) struct Judged {
+    pub record: RunRecord,
+    pub findings: Vec<Finding>,
+    /// Which of those that wait are explained.
+    pub settled: Vec<String>,
+    /// By rule: days on which it waits for what may still come.
+    pub waits: BTreeMap<String, Spans>,
+}
+
+/// The rules that are evaluated at all.
+pub(crate) fn evaluated(pack: &Pack) -> Vec<&Rule> {
+    pack.rules().iter().filter(|r| r.status != Status::Deprecated).collect()
+}
+
+async fn judge_all(task: &Task<'_>) -> Result<Judged, RunError> {
     let started_at = Utc::now().timestamp_micros();
-    let rules: Vec<&Rule> = pack.rules().iter().filter(|r| r.status != Status::Deprecated).collect();
+    let (zone, window) = (task.zone, task.window);
+    let rules = evaluated(task.pack);
     let mut explanations: Vec<&Rule> = match rules.iter().any(|rule| rule.leans_on.is_some()) {
-        true => pack.explanations().collect(),
+        true => task.pack.explanations().collect(),
         false => Vec::new(),
     };
-    let read: Vec<&Rule> = rules.iter().chain(&explanations).copied().collect();
-    let desk = Desk::over(source, &read).await?;
+    let all: Vec<&Rule> = rules.iter().chain(&explanations).copied().collect();
+    let rows = desk::counts(task.source, &all).await?;
+    let has = |table: &String| rows.get(table).is_some_and(|rows| *rows > 0);
     // Without a row of what it needs it has no reason for anything.
-    explanations.retain(|rule| rule.needs.iter().all(|table| desk.rows(table).is_some_and(|rows| rows > 0)));
-    let mut states: Vec<State<'_>> = rules.iter().map(|rule| State::of(rule, &desk)).collect();
-    let stored = Stored::read(source, window).await?;
-    let mut hits: Vec<Hit> = Vec::new();
-    let mut shares = Explained::default();
-    let mut waiting = Waiting::of(waiting, &rules);
-    if let Some(period) = stored.period(&rules, window, zone) {
+    explanations.retain(|rule| rule.needs.iter().all(has));
+    let mut states: Vec<State<'_>> = rules.iter().map(|rule| State::of(rule, has)).collect();
+    let (stored, nothing) = what_to_judge(task, &rules, &mut states).await?;
+    let mut read: Vec<&Rule> = states.iter().filter(|s| s.is_judged()).map(|s| s.rule).collect();
+    let mut bench = Bench { shares: Explained::default(), hits: Vec::new(), spent: Spent::default() };
+    let mut waiting = Waiting::of(task.waiting, &rules);
+    let mut findings = Vec::new();
+    if read.is_empty() {
         for state in states.iter_mut().filter(|s| s.run.state == RuleState::Evaluated) {
-            if let Err(error) = state.read_coverage(&desk, period, zone).await {
-                state.fail(plain(&error));
+            if task.news.is_none() {
+                state.run.state = RuleState::NotEvaluated;
             }
+            state.run.why = Some(nothing.into());
         }
-        let mut read_to: HashMap<String, i64> = HashMap::new();
-        let mut counting = match explanations.is_empty() {
-            true => None,
-            false => Some(Counting::of(&desk, period, zone).await?),
-        };
-        for slice in slices(period, stored.accesses.div_ceil(limits.slice_rows.max(1))) {
-            let sight = sight(&read, slice, zone);
-            let rows = desk.lay(sight.0, sight.1).await?;
-            let explained = explain::lay(&explanations, &desk, sight).await;
-            latest(&rows, &mut read_to)?;
-            waiting.see(&rows, slice)?;
-            let before = hits.len();
-            for (n, state) in
-                states.iter_mut().enumerate().filter(|(_, s)| s.run.state == RuleState::Evaluated)
-            {
-                let clock = Instant::now();
-                if let (Some(_), Err(why)) = (&state.rule.leans_on, &explained) {
-                    state.fail(why.clone());
-                    continue;
-                }
-                match judge(state, n, &desk, &rows, slice, zone, context, limits, &mut waiting).await {
-                    Ok(found) => hits.extend(found),
-                    Err(why) => state.fail(why),
-                }
-                state.run.milliseconds += clock.elapsed().as_millis() as u64;
-            }
-            hits::name_activities(&mut hits[before..], &rows)?;
-            if explained.is_ok() && !explanations.is_empty() {
-                let graded = in_time(limits.rule_time, explain::grade(&mut hits[before..], &desk)).await;
-                // What a score says beside is not worth a run.
-                if let Err(why) = graded {
-                    tracing::warn!("reasons do not count in the scores of a part of the period: {why}");
-                }
-            }
-            // What an explanation with a fault would have explained is not known of any day.
-            counting = counting.filter(|_| explained.is_ok());
-            if let Some(counted) = &mut counting
-                && let Err(why) = in_time(limits.rule_time, counted.add(&desk, slice)).await
-            {
-                tracing::warn!("how much is explained is not counted: {why}");
-                counting = None;
-            }
-        }
-        shares = counting.map(|counting| counting.done(&desk)).unwrap_or_default();
-        for (source, at) in later(source, period.1, &rules).await? {
-            let entry = read_to.entry(source).or_insert(at);
-            *entry = (*entry).max(at);
-        }
-        hits.retain(|hit| states[hit.rule].ripe(hit, &read_to, window));
     } else {
-        for state in states.iter_mut().filter(|s| s.run.state == RuleState::Evaluated) {
-            state.run.state = RuleState::NotEvaluated;
-            state.run.why = Some("no accesses are stored for the period".into());
-        }
+        read.extend(&explanations);
+        let clock = Instant::now();
+        let desk = Desk::over(task.source, &read).await?;
+        bench.spent.laying += millis(clock);
+        bench.judge(task, &desk, &stored, &explanations, &mut states, &mut waiting).await?;
+        let read_to = read_to(task.source, &bench.hits, &states).await?;
+        bench.hits.retain(|hit| states[hit.rule].ripe(hit, &read_to, window, zone));
+        // A rule that failed half-way gives nothing: half a judgement would look like a whole one.
+        bench.hits.retain(|hit| states[hit.rule].run.state == RuleState::Evaluated);
+        let before = match task.news {
+            Some((_, store)) => known::stated(store, &states, &bench.hits, zone).await?,
+            None => Vec::new(),
+        };
+        let clock = Instant::now();
+        findings = group::findings(&rules, bench.hits, before, &desk, zone, window, started_at).await?;
+        bench.spent.findings += millis(clock);
     }
-    // A rule that failed half-way gives nothing: half a judgement would look like a whole one.
-    hits.retain(|hit| states[hit.rule].run.state == RuleState::Evaluated);
-    let findings = group::findings(&rules, hits, &desk, zone, window, started_at).await?;
     let mut settled = Vec::new();
     for (rule, finding_id) in waiting.settled(|rule| states[rule].run.state == RuleState::Evaluated) {
         states[rule].run.settled += 1;
@@ -226,112 +278,174 @@ async fn judge_all(
             state.run.findings += 1;
         }
     }
+    let waits = states.iter_mut().map(|s| (s.rule.id.clone(), std::mem::take(&mut s.waits).into())).collect();
     let mut runs: Vec<RuleRun> = states.into_iter().map(State::done).collect();
-    runs.extend(pack.problems().iter().map(RuleRun::unread));
+    runs.extend(task.pack.problems().iter().map(RuleRun::unread));
     let record = RunRecord {
         run_id: uuid::Uuid::now_v7().to_string(),
         started_at,
         finished_at: Utc::now().timestamp_micros(),
         from: window.from,
         to: window.to,
+        news: task.news.is_some(),
+        notes: task.news.map(|(plan, _)| plan.notes.clone()).unwrap_or_default(),
         lake_version: 0,
-        context_load: context.load.clone(),
+        context_load: task.context.load.clone(),
         accesses: stored.accesses,
         rules: runs,
-        explained: shares,
+        spent: bench.spent,
+        explained: bench.shares,
+        marks: Vec::new(),
     };
-    Ok((record, findings, settled))
+    Ok(Judged { record, findings, settled, waits })
 }
 
-/// One rule on its way through a run.
-struct State<'a> {
-    rule: &'a Rule,
-    run: RuleRun,
-    coverage: Option<Coverage>,
-    missing: HashMap<String, (i64, i64, u64)>,
-    unjudged: BTreeMap<(Option<String>, String), (i64, i64, u64)>,
-}
-
-impl<'a> State<'a> {
-    fn of(rule: &'a Rule, desk: &Desk) -> State<'a> {
-        let has = |table: &String| desk.rows(table).unwrap_or(0) > 0;
-        let mut run = RuleRun {
-            rule_id: rule.id.clone(),
-            version: rule.version,
-            state: RuleState::Evaluated,
-            why: None,
-            rows: 0,
-            findings: 0,
-            waiting: 0,
-            settled: 0,
-            not_evaluated: Vec::new(),
-            parameters: rule.params.iter().map(|(name, p)| (name.clone(), p.value.to_string())).collect(),
-            milliseconds: 0,
-        };
-        let empty: Vec<&str> = rule.needs.iter().filter(|t| !has(t)).map(String::as_str).collect();
-        let without: Vec<&str> = rule.needs_one_of.iter().filter(|t| !has(t)).map(String::as_str).collect();
-        if let Some(why) = &rule.held_back {
-            run.state = RuleState::NotEvaluated;
-            run.why = Some(why.clone());
-        } else if !empty.is_empty() {
-            run.state = RuleState::NotEvaluated;
-            run.why = Some(format!("the context table {} is empty or not loaded", empty.join(", ")));
-        } else if !without.is_empty() && without.len() == rule.needs_one_of.len() {
-            run.state = RuleState::NotEvaluated;
-            run.why = Some(format!("none of the context tables {} has rows", without.join(", ")));
-        } else if !without.is_empty() {
-            run.why = Some(format!("judged without {}, which is empty or not loaded", without.join(", ")));
+/// Says of each rule what it judges; gives what is stored of that, and what to say where that is nothing.
+async fn what_to_judge(
+    task: &Task<'_>,
+    rules: &[&Rule],
+    states: &mut [State<'_>],
+) -> Result<(Stored, &'static str), RunError> {
+    let zone = task.zone;
+    let mut all = Spans::default();
+    if let Some((plan, _)) = task.news {
+        for state in states.iter_mut() {
+            state.run.since = plan.since.get(&state.rule.id).copied();
+            state.spans = plan.spans.get(&state.rule.id).cloned().unwrap_or_default();
+            if state.is_judged() {
+                all = all.with(&state.spans);
+            }
         }
-        State { rule, run, coverage: None, missing: HashMap::new(), unjudged: BTreeMap::new() }
+        return Ok((
+            Stored::of(task.source, &all, zone).await?,
+            "nothing that it judges came since it judged last",
+        ));
     }
-
-    /// Once for the whole period: a context table can be larger than the accesses of a slice.
-    async fn read_coverage(
-        &mut self,
-        desk: &Desk,
-        period: (i64, i64),
-        zone: Tz,
-    ) -> Result<(), DataFusionError> {
-        if let Some(table) = &self.rule.covered_by {
-            let window = self.rule.window;
-            self.coverage = Some(Coverage::read(desk, table, window, period.0, period.1, zone).await?);
+    let mut stored = Stored::read(task.source, task.window).await?;
+    if let Some(period) = period(&stored, rules, zone) {
+        states.iter_mut().for_each(|state| state.spans = Spans::from(vec![period]));
+        if task.window != Window::default() {
+            stored = Stored::of(task.source, &Spans::from(vec![period]), zone).await?;
         }
+    }
+    Ok((stored, "no accesses are stored for the period"))
+}
+
+/// The period to judge: every calendar window that the accesses of the asked period touch, whole.
+fn period(stored: &Stored, rules: &[&Rule], zone: Tz) -> Option<(i64, i64)> {
+    let (first, after) = stored.touched()?;
+    let sizes: BTreeSet<WindowSize> = rules.iter().map(|r| r.window).collect();
+    let starts = sizes.iter().map(|size| CalendarWindow::of(*size, first, zone).from);
+    let ends = sizes.iter().map(|size| CalendarWindow::of(*size, after - 1, zone).to);
+    Some((starts.min()?, ends.max()?))
+}
+
+/// What rules named, slice by slice.
+struct Bench {
+    hits: Vec<Hit>,
+    shares: Explained,
+    spent: Spent,
+}
+
+impl Bench {
+    async fn judge(
+        &mut self,
+        task: &Task<'_>,
+        desk: &Desk,
+        stored: &Stored,
+        explanations: &[&Rule],
+        states: &mut [State<'_>],
+        waiting: &mut Waiting<'_>,
+    ) -> Result<(), RunError> {
+        let (zone, limits) = (task.zone, task.limits);
+        let pieces = pieces(states);
+        let Some(reach) = pieces.iter().copied().collect::<Spans>().reach() else { return Ok(()) };
+        let mut known = Coverages::new();
+        for state in states.iter_mut().filter(|s| s.is_judged()) {
+            if let Err(error) = state.read_coverage(desk, &mut known, reach, zone).await {
+                state.fail(plain(&error));
+            }
+        }
+        let mut counting = match explanations.is_empty() {
+            true => None,
+            false => Some(Counting::of(desk, &known, reach, zone).await?),
+        };
+        for piece in pieces {
+            let here: Vec<&Rule> = states.iter().filter(|s| s.judges(piece)).map(|s| s.rule).collect();
+            if here.is_empty() {
+                continue;
+            }
+            let leans = here.iter().any(|rule| rule.leans_on.is_some());
+            let read: Vec<&Rule> = here.iter().chain(explanations).copied().collect();
+            for slice in stored.slices(piece, limits.slice_rows, zone) {
+                let clock = Instant::now();
+                let sight = Sight::new(&read, slice, zone);
+                let rows = match desk.lay(&sight).await {
+                    Ok(rows) => rows,
+                    // A condition with a fault: then all that could be read is there.
+                    Err(_) => desk.lay(&sight.without_conditions()).await?,
+                };
+                self.spent.laying += millis(clock);
+                let clock = Instant::now();
+                let explained = explain::lay(explanations, desk, sight.whole).await;
+                self.spent.explaining += millis(clock);
+                waiting.see(&rows, slice, |rule| states[rule].judges(piece))?;
+                let before = self.hits.len();
+                for (n, state) in states.iter_mut().enumerate().filter(|(_, s)| s.judges(piece)) {
+                    let clock = Instant::now();
+                    if let (Some(_), Err(why)) = (&state.rule.leans_on, &explained) {
+                        state.fail(why.clone());
+                        continue;
+                    }
+                    match judge(state, n, desk, &rows, slice, zone, task.context, limits, waiting).await {
+                        Ok(found) => self.hits.extend(found),
+                        Err(why) => state.fail(why),
+                    }
+                    state.run.milliseconds += millis(clock);
+                    self.spent.judging += millis(clock);
+                }
+                hits::name_activities(&mut self.hits[before..], &rows)?;
+                if explained.is_ok() && !explanations.is_empty() {
+                    let graded =
+                        in_time(limits.rule_time, explain::grade(&mut self.hits[before..], desk)).await;
+                    // What a score says beside is not worth a run.
+                    if let Err(why) = graded {
+                        tracing::warn!("reasons do not count in the scores of a part of the period: {why}");
+                    }
+                }
+                // What an explanation with a fault would have explained is not known of any day.
+                counting = counting.filter(|_| explained.is_ok());
+                if let Some(counted) = counting.as_mut().filter(|_| leans)
+                    && let Err(why) = in_time(limits.rule_time, counted.add(desk, slice)).await
+                {
+                    tracing::warn!("how much is explained is not counted: {why}");
+                    counting = None;
+                }
+            }
+            if let Some(counted) = counting.as_mut().filter(|_| leans) {
+                counted.counted(piece);
+            }
+        }
+        self.shares = counting.map(|counting| counting.done(desk)).unwrap_or_default();
         Ok(())
     }
+}
 
-    fn fail(&mut self, why: String) {
-        self.run.state = RuleState::Failed;
-        self.run.why = Some(why);
-        self.run.rows = 0;
-    }
+fn millis(clock: Instant) -> u64 {
+    u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
 
-    /// An absence is judged only when its source has been read past the time within which it could have ended.
-    fn ripe(&mut self, hit: &Hit, read_to: &HashMap<String, i64>, window: Window) -> bool {
-        let (Kind::Absence, Some(wait)) = (self.rule.kind, self.rule.settles()) else { return true };
-        let ripe = read_to.get(&hit.source).is_some_and(|read| *read >= hit.at.saturating_add(wait.micros()));
-        if !ripe && window.holds(hit.at) {
-            self.run.waiting += 1;
-        }
-        ripe
-    }
-
-    fn unjudged(&mut self, unit: Option<&str>, at: i64, why: &str) {
-        let key = (unit.map(str::to_owned), why.to_owned());
-        let entry = self.unjudged.entry(key).or_insert((at, at, 0));
-        *entry = (entry.0.min(at), entry.1.max(at), entry.2 + 1);
-    }
-
-    fn done(self) -> RuleRun {
-        let mut run = self.run;
-        let table = self.rule.covered_by.as_deref().unwrap_or_default();
-        let why = format!("no rows of {table} for the unit in the calendar window");
-        let missing: BTreeMap<_, _> = self.missing.into_iter().collect();
-        let missing = missing.into_iter().map(|(unit, counts)| ((Some(unit), why.clone()), counts));
-        for ((care_unit_id, why), (from, to, accesses)) in missing.chain(self.unjudged) {
-            run.not_evaluated.push(NotEvaluated { care_unit_id, from, to, accesses, why });
-        }
-        run
-    }
+/// All that is judged, cut where a rule begins or ends to judge.
+fn pieces(states: &[State<'_>]) -> Vec<(i64, i64)> {
+    let judged = || states.iter().filter(|state| state.is_judged());
+    let all = judged().fold(Spans::default(), |all, state| all.with(&state.spans));
+    let edges: BTreeSet<i64> =
+        judged().flat_map(|state| state.spans.iter()).flat_map(|(from, to)| [from, to]).collect();
+    let cut = |(from, to): (i64, i64)| {
+        let edges: Vec<i64> = edges.range(from..=to).copied().collect();
+        edges.windows(2).map(|pair| (pair[0], pair[1])).collect::<Vec<_>>()
+    };
+    all.iter().flat_map(cut).collect()
 }
 
 impl Window {
@@ -339,90 +453,6 @@ impl Window {
     pub fn holds(self, at: i64) -> bool {
         self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
     }
-}
-
-/// Runs one rule over one slice; what comes back can be judged.
-#[allow(clippy::too_many_arguments, reason = "one step of a run, called in one place")]
-async fn judge(
-    state: &mut State<'_>,
-    number: usize,
-    desk: &Desk,
-    rows: &[RecordBatch],
-    slice: (i64, i64),
-    zone: Tz,
-    context: &ContextState,
-    limits: Limits,
-    waiting: &mut Waiting<'_>,
-) -> Result<Vec<Hit>, String> {
-    let rule = state.rule;
-    let rendered = sql::render(&rule.sql, &rule.params, slice).map_err(|f| f.what)?;
-    let left = limits.rule_rows.saturating_sub(state.run.rows as usize);
-    let answer = async {
-        let frame = desk.ctx.sql(&rendered.sql).await?;
-        frame.limit(0, Some(left + 1))?.collect().await
-    };
-    let batches = in_time(limits.rule_time, answer).await?;
-    if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > left {
-        return Err(format!(
-            "stopped at {} rows, its limit; its parameters let too much through",
-            limits.rule_rows
-        ));
-    }
-    let mut found = hits::read(rule, number, &batches, zone).map_err(|e| plain(&e))?;
-    found.retain(|hit| (slice.0..slice.1).contains(&hit.at));
-    found.iter().for_each(|hit| waiting.name(hit));
-    let too_old = rule.max_age_days.map(|days| i64::from(days) * 86_400_000_000);
-    let there = rule.needs_one_of.iter().filter(|table| desk.rows(table).unwrap_or(0) > 0);
-    let needed = rule.needs.iter().chain(there);
-    let oldest = needed.filter_map(|t| context.loaded_at.get(t).map(|at| (*at, t))).min();
-    if let (Some(age), Some((loaded, table))) = (too_old, oldest) {
-        let why =
-            format!("the context table {table} was loaded more than {} days before", age / 86_400_000_000);
-        found.retain(|hit| {
-            let window = CalendarWindow::of(rule.window, hit.at, zone);
-            let fresh = window.from <= loaded.saturating_add(age);
-            if !fresh {
-                state.unjudged(hit.unit.as_deref(), hit.at, &why);
-            }
-            fresh
-        });
-    }
-    if let (Some(table), Some(coverage)) = (&rule.covered_by, state.coverage.take()) {
-        coverage.missing(desk, rows, slice, &mut state.missing).map_err(|e| plain(&e))?;
-        let why = format!("the log names no unit, and no assignment of the person has rows of {table}");
-        let homes = if found.iter().any(|h| h.unit.is_none()) {
-            homes(desk).await.map_err(|e| plain(&e))?
-        } else {
-            HashMap::new()
-        };
-        found.retain(|hit| match &hit.unit {
-            Some(unit) => coverage.covers(desk, unit, hit.at),
-            None => {
-                let covered = homes
-                    .get(&hit.user)
-                    .is_some_and(|units| units.iter().any(|u| coverage.covers(desk, u, hit.at)));
-                if !covered {
-                    state.unjudged(None, hit.at, &why);
-                }
-                covered
-            }
-        });
-        state.coverage = Some(coverage);
-    }
-    state.run.rows += found.len() as u64;
-    Ok(found)
-}
-
-/// The units that each person is assigned to, at any time.
-async fn homes(desk: &Desk) -> Result<HashMap<String, Vec<String>>, DataFusionError> {
-    let mut homes: HashMap<String, Vec<String>> = HashMap::new();
-    let query = "select distinct user_id, care_unit_id from assigned where user_id is not null and care_unit_id is not null";
-    for row in crate::desk::texts(&desk.ctx, query, 2).await? {
-        if let [Some(user), Some(unit)] = row.as_slice() {
-            homes.entry(user.clone()).or_default().push(unit.clone());
-        }
-    }
-    Ok(homes)
 }
 
 /// What comes of it, or why nothing does: its error, or that it took longer than this.
@@ -441,53 +471,6 @@ pub(crate) fn plain(error: &DataFusionError) -> String {
     error.strip_backtrace().lines().next().unwrap_or_default().to_owned()
 }
 
-/// What the lake holds for a period.
-pub(crate) struct Stored {
-    first: Option<i64>,
-    last: Option<i64>,
-    pub accesses: u64,
-}
-
-impl Stored {
-    pub async fn read(source: &SessionContext, window: Window) -> Result<Stored, DataFusionError> {
-        let mut query =
-            "select min(occurred_at), max(occurred_at), count(*) from access_events where source <> 'insyn'"
-                .to_owned();
-        if let Some(from) = window.from {
-            query += &format!(" and occurred_at >= {}", sql::timestamp(from));
-        }
-        if let Some(to) = window.to {
-            query += &format!(" and occurred_at < {}", sql::timestamp(to));
-        }
-        let mut stored = Stored { first: None, last: None, accesses: 0 };
-        for batch in source.sql(&query).await?.collect().await? {
-            let at = |n: usize| {
-                let column = batch.column(n).as_primitive::<TimestampMicrosecondType>();
-                (batch.num_rows() > 0 && column.is_valid(0)).then(|| column.value(0))
-            };
-            (stored.first, stored.last) = (at(0), at(1));
-            let count = batch.column(2).as_primitive::<arrow::datatypes::Int64Type>();
-            stored.accesses = if batch.num_rows() > 0 { count.value(0).max(0) as u64 } else { 0 };
-        }
-        Ok(stored)
-    }
-
-    /// From the first access to after the last.
-    pub fn touched(&self) -> Option<(i64, i64)> {
-        Some((self.first?, self.last? + 1))
-    }
-
-    /// The period to judge: every calendar window that the accesses of the asked period touch, whole.
-    fn period(&self, rules: &[&Rule], window: Window, zone: Tz) -> Option<(i64, i64)> {
-        let (first, last) = (self.first?, self.last?);
-        debug_assert!(window.holds(first) && window.holds(last));
-        let sizes: BTreeSet<WindowSize> = rules.iter().map(|r| r.window).collect();
-        let starts = sizes.iter().map(|size| CalendarWindow::of(*size, first, zone).from);
-        let ends = sizes.iter().map(|size| CalendarWindow::of(*size, last, zone).to);
-        Some((starts.min()?, ends.max()?))
-    }
-}
-
 /// Cuts a period into `pieces` slices of one length, none shorter than a minute. Findings are made of all of them, so
 /// that a cut may fall anywhere.
 pub(crate) fn slices(period: (i64, i64), pieces: u64) -> Vec<(i64, i64)> {
@@ -503,57 +486,21 @@ pub(crate) fn slices(period: (i64, i64), pieces: u64) -> Vec<(i64, i64)> {
     cuts
 }
 
-/// What the rules must see to judge a slice: as far around it as they look, and whole windows where one counts.
-pub(crate) fn sight(rules: &[&Rule], slice: (i64, i64), zone: Tz) -> (i64, i64) {
-    let mut sight = slice;
-    for rule in rules {
-        let around = rule.looks_around.map_or(0, |around| around.micros());
-        sight = (sight.0.min(slice.0 - around), sight.1.max(slice.1 + around));
-        if !matches!(rule.kind, Kind::Match | Kind::Absence) {
-            let first = CalendarWindow::of(rule.window, slice.0, zone).from;
-            let last = CalendarWindow::of(rule.window, slice.1 - 1, zone).to;
-            sight = (sight.0.min(first), sight.1.max(last));
-        }
-    }
-    sight
-}
-
-/// How far each source has been read within these rows.
-fn latest(rows: &[RecordBatch], read_to: &mut HashMap<String, i64>) -> Result<(), DataFusionError> {
-    for batch in rows {
-        let schema = batch.schema();
-        let times =
-            batch.column(schema.index_of("occurred_at")?).as_primitive::<TimestampMicrosecondType>().clone();
-        let sources = crate::desk::text_array(batch, schema.index_of("source")?)?;
-        for row in 0..batch.num_rows() {
-            let at = times.value(row);
-            match read_to.get_mut(sources.value(row)) {
-                Some(last) => *last = (*last).max(at),
-                None => {
-                    read_to.insert(sources.value(row).to_owned(), at);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// How far each source has been read past the period, where some rule waits for that.
-async fn later(
+/// How far each source has been read, where an absence that was named waits for that.
+async fn read_to(
     source: &SessionContext,
-    from: i64,
-    rules: &[&Rule],
-) -> Result<Vec<(String, i64)>, DataFusionError> {
-    if !rules.iter().any(|r| r.kind == Kind::Absence) {
-        return Ok(Vec::new());
-    }
+    hits: &[Hit],
+    states: &[State<'_>],
+) -> Result<HashMap<String, i64>, DataFusionError> {
+    let absences = || hits.iter().filter(|hit| states[hit.rule].rule.kind == Kind::Absence);
+    let mut found = HashMap::new();
+    let Some(from) = absences().map(|hit| hit.at).min() else { return Ok(found) };
     let query = format!(
         "select source, max(occurred_at) from access_events where occurred_at >= {} group by source",
         sql::timestamp(from)
     );
-    let mut found = Vec::new();
     for batch in source.sql(&query).await?.collect().await? {
-        let sources = crate::desk::text_array(&batch, 0)?;
+        let sources = desk::text_array(&batch, 0)?;
         let times = batch.column(1).as_primitive::<TimestampMicrosecondType>();
         found.extend((0..batch.num_rows()).map(|row| (sources.value(row).to_owned(), times.value(row))));
     }

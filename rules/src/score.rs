@@ -81,12 +81,11 @@ pub(crate) fn visits(times: &[i64]) -> u64 {
     if times.is_empty() { 0 } else { gaps + 1 }
 }
 
-/// The parts that hold however many of the accesses are left: what is known of the rule, what other rules say, and how
-/// usual the look is for the user.
-pub(crate) fn of_the_whole(rule: &Rule, others: Vec<Other<'_>>, usual: Option<Usual>) -> Vec<Part> {
+/// The parts that hold however many of the accesses are left: what is known of the rule, and what other rules say. How usual
+/// the look is comes to them ([`of_usual`]).
+pub(crate) fn of_the_whole(rule: &Rule, others: Vec<Other<'_>>) -> Vec<Part> {
     let mut parts: Vec<Part> = of_the_rule(rule);
     parts.extend(of_others(rule, others));
-    parts.extend(usual.and_then(|usual| of_usual(rule, usual)));
     parts
 }
 
@@ -201,7 +200,7 @@ fn of_reasons(grade: Grade) -> Part {
 }
 
 /// What is usual takes away only where a reason would.
-fn of_usual(rule: &Rule, usual: Usual) -> Option<Part> {
+pub(crate) fn of_usual(rule: &Rule, usual: Usual) -> Option<Part> {
     let (points, sv, en) = match usual {
         Usual::Alone => (
             4,
@@ -260,7 +259,8 @@ mod tests {
     fn what_is_of_the_whole_is_found_again() {
         let (rule, other) = (rule("crowd"), rule("own-record"));
         let others = vec![Other { rule: &other, level: Level::Medium }];
-        let whole_parts = of_the_whole(&rule, others, Some(Usual::Alone));
+        let mut whole_parts = of_the_whole(&rule, others);
+        whole_parts.extend(of_usual(&rule, Usual::Alone));
         let of: Vec<Of> = whole_parts.iter().map(|part| part.of).collect();
         assert_eq!(of, [Of::Trial, Of::Rule, Of::Usual]);
         let all = parts(Level::Low, 2, [Some(Grade::Unit)].into_iter(), &whole_parts);
@@ -275,7 +275,7 @@ mod tests {
             let mut last = 0;
             for n in 0..40usize {
                 let others = vec![Other { rule: &other, level: Level::High }; n];
-                let whole = of_the_whole(&rule, others, None);
+                let whole = of_the_whole(&rule, others);
                 let score = total(&parts(*level, n as u64 + 1, std::iter::empty(), &whole));
                 assert!(score >= last && score <= 100);
                 last = score;
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn what_is_usual_never_speaks_for_somebody_in_the_own_household() {
-        let usual = |id: &str| of_the_whole(&rule(id), Vec::new(), Some(Usual::Alike)).len();
-        assert_eq!((usual("same-household"), usual("no-care-relation")), (0, 1));
+        let usual = |id: &str| of_usual(&rule(id), Usual::Alike).is_some();
+        assert!(!usual("same-household") && usual("no-care-relation"));
     }
 }

@@ -29,7 +29,8 @@ struct Found<'a> {
     named: bool,
 }
 
-fn is_as_then(rule: &Rule, finding: &Finding) -> bool {
+/// Whether a rule is now as it was when it made a finding.
+pub(crate) fn is_as_then(rule: &Rule, finding: &Finding) -> bool {
     let params = serde_json::to_value(rule.shown_params()).unwrap_or_default();
     (rule.id.as_str(), rule.version) == (finding.rule_id.as_str(), finding.rule_version)
         && params == finding.evidence["parameters"]
@@ -55,8 +56,13 @@ impl<'a> Waiting<'a> {
     }
 
     /// Notes which of their accesses these rows hold, by the same person in the same record as then. Only those within
-    /// `slice` count: what lies around it is looked at, not judged.
-    pub fn see(&mut self, rows: &[RecordBatch], slice: (i64, i64)) -> Result<(), DataFusionError> {
+    /// `slice` count, and of rules that judge it: what lies around it is looked at, not judged.
+    pub fn see(
+        &mut self,
+        rows: &[RecordBatch],
+        slice: (i64, i64),
+        judges: impl Fn(usize) -> bool,
+    ) -> Result<(), DataFusionError> {
         if self.found.is_empty() {
             return Ok(());
         }
@@ -72,7 +78,7 @@ impl<'a> Waiting<'a> {
                     let found = &mut self.found[*place];
                     let subject = subjects.is_valid(row).then(|| subjects.value(row));
                     let same_user = actors.is_valid(row) && actors.value(row) == found.finding.user_id;
-                    if same_user && subject == found.finding.subject_id.as_deref() {
+                    if same_user && judges(found.rule) && subject == found.finding.subject_id.as_deref() {
                         let of_id = found.finding.event_ids.iter().zip(&mut found.read);
                         of_id.filter(|(id, _)| *id == ids.value(row)).for_each(|(_, read)| *read = true);
                     }

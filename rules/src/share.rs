@@ -1,6 +1,7 @@
 //! How much is explained, by local day, source, unit and who answers for it. Numbers only: who and whose is in none of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
@@ -13,7 +14,9 @@ use crate::calendar::{CalendarWindow, midnight};
 use crate::coverage::Coverage;
 use crate::desk::{Desk, text_array};
 use crate::explain::{BY_USER, EXPLAINED, RELATIONS};
+use crate::judge::Coverages;
 use crate::rule::WindowSize;
+use crate::spans::Spans;
 use crate::sql;
 
 /// Of the looks of one local day, source, unit and controller: how they stand.
@@ -40,8 +43,8 @@ pub struct ExplainedDay {
 /// What was counted of a period of whole days.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Explained {
-    /// The first day and the last; none when nothing was counted.
-    pub days: Option<(String, String)>,
+    /// Days that were counted: from the first to the last of each.
+    pub days: Vec<(String, String)>,
     /// In order.
     pub rows: Vec<ExplainedDay>,
 }
@@ -51,22 +54,33 @@ type Key = (String, String, Option<String>, Option<String>);
 /// Counts slice by slice.
 pub(crate) struct Counting {
     zone: Tz,
-    period: (i64, i64),
+    /// What was counted.
+    counted: Vec<(i64, i64)>,
     /// None where the table of relations is read by nothing.
-    coverage: Option<Coverage>,
+    coverage: Option<Arc<Coverage>>,
     rows: BTreeMap<Key, ExplainedDay>,
 }
 
 impl Counting {
-    pub async fn of(desk: &Desk, period: (i64, i64), zone: Tz) -> Result<Counting, DataFusionError> {
-        let coverage = match desk.rows(RELATIONS) {
-            None => None,
-            Some(_) => {
-                let size = WindowSize::Month;
-                Some(Coverage::read(desk, RELATIONS, size, period.0, period.1, zone).await?)
-            }
+    /// `known` is what rules have asked already of the same time.
+    pub async fn of(
+        desk: &Desk,
+        known: &Coverages,
+        reach: (i64, i64),
+        zone: Tz,
+    ) -> Result<Counting, DataFusionError> {
+        let size = WindowSize::Month;
+        let coverage = match (desk.rows(RELATIONS), known.get(&(RELATIONS.to_owned(), size))) {
+            (None, _) => None,
+            (_, Some(coverage)) => Some(Arc::clone(coverage)),
+            _ => Some(Arc::new(Coverage::read(desk, RELATIONS, size, reach.0, reach.1, zone).await?)),
         };
-        Ok(Counting { zone, period, coverage, rows: BTreeMap::new() })
+        Ok(Counting { zone, counted: Vec::new(), coverage, rows: BTreeMap::new() })
+    }
+
+    /// Notes that all of these whole days was added.
+    pub fn counted(&mut self, piece: (i64, i64)) {
+        self.counted.push(piece);
     }
 
     /// Adds the looks of a slice, with the explained ones on the desk.
@@ -111,6 +125,8 @@ impl Counting {
             };
             ExplainedDay { day, source, care_unit_id, controller_id, unknown, ..counts }
         });
-        Explained { days: Some((day(self.period.0), day(self.period.1 - 1))), rows: rows.collect() }
+        let rows = rows.collect();
+        let days = Spans::from(self.counted).iter().map(|(from, to)| (day(from), day(to - 1))).collect();
+        Explained { days, rows }
     }
 }

@@ -5,6 +5,8 @@
 mod explain;
 #[path = "pack/lint.rs"]
 mod lint;
+#[path = "pack/news.rs"]
+mod news;
 #[path = "pack/others.rs"]
 mod others;
 #[path = "pack/runs.rs"]

@@ -6,7 +6,7 @@ mod measures;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use insyn_rules::{FindingStore, Pack, RuleState, RunReport, Window};
+use insyn_rules::{FindingStore, Limits, Pack, RuleState, RunReport, Window};
 use serde::Serialize;
 
 use crate::cli::{Rules, RulesAction};
@@ -34,6 +34,7 @@ pub async fn run(config: &Path, arguments: Rules) -> anyhow::Result<ExitCode> {
         RulesAction::Run { from, to, set, format, .. } if !set.is_empty() => {
             backtest::run(config, from.as_deref(), to.as_deref(), &set, format.chosen()).await
         }
+        RulesAction::Run { from, new: true, .. } => evaluate_news(config, from.as_deref()).await,
         RulesAction::Run { from, to, dry_run, .. } => {
             evaluate(config, from.as_deref(), to.as_deref(), dry_run).await
         }
@@ -133,6 +134,38 @@ async fn evaluate(
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// On what the time went, and the rules that took most of it.
+fn times(report: &RunReport) -> String {
+    let spent = report.record.spent;
+    let mut rules: Vec<_> = report.record.rules.iter().collect();
+    rules.sort_by_key(|rule| std::cmp::Reverse(rule.milliseconds));
+    let slowest: Vec<String> =
+        rules.iter().take(3).map(|rule| format!("{} {}", rule.rule_id, rule.milliseconds)).collect();
+    format!(
+        "{} accesses: laid out in {} ms, explained in {} ms, judged in {} ms (most by {}), findings made in {} ms",
+        report.record.accesses,
+        spent.laying,
+        spent.explaining,
+        spent.judging,
+        slowest.join(", "),
+        spent.findings
+    )
+}
+
+/// What came since the rules judged last, by the pack as it runs on schedule.
+async fn evaluate_news(file: &Path, from: Option<&str>) -> anyhow::Result<ExitCode> {
+    let house = House::open(file).await?;
+    let organisation = &house.config.organisation;
+    let (from, _) = print::period(from, None, organisation.timezone)?;
+    let db = house.db().await?;
+    let (pack, session) = (house.scheduled_pack()?, house.session(false).await?);
+    let report = insyn_rules::run_news(&pack, &session, organisation, from, &db, Limits::default()).await?;
+    tell(&report)?;
+    report.record.notes.iter().for_each(|note| eprintln!("{note}"));
+    let failed = report.record.rules.iter().any(|rule| rule.state == RuleState::Failed);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
 /// Counts only: what a run says must not hold personal data.
 fn tell(report: &RunReport) -> anyhow::Result<()> {
     for rule in &report.record.rules {
@@ -150,6 +183,7 @@ fn tell(report: &RunReport) -> anyhow::Result<()> {
         };
         print::line(&format!("{:<28} {state}{waiting}{without}{why}", rule.rule_id))?;
     }
+    eprintln!("{}", times(report));
     match &report.recorded {
         Some(kept) => {
             eprintln!(

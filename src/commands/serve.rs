@@ -11,7 +11,7 @@ use insyn_api::{App, AppParts, CountPastTime, DemoAccount, PastTime};
 use insyn_engine::context;
 use insyn_receive::syslog::{self, Listening};
 use insyn_review::Db;
-use insyn_rules::{Pack, Window};
+use insyn_rules::{Limits, Pack};
 use tokio::sync::watch;
 
 use crate::house::House;
@@ -119,7 +119,7 @@ async fn judge(house: &House, pack: &Pack, db: &Db, mut stop: watch::Receiver<bo
     }
 }
 
-/// Loads the context tables as they lie now and runs every rule over all that is stored.
+/// Loads the context tables as they lie now and runs every rule over what came since it ran last.
 pub async fn judge_once(house: &House, pack: &Pack, db: &Db) -> anyhow::Result<insyn_rules::RunReport> {
     let organisation = &house.config.organisation;
     let folder = house.config.path(&house.config.context.dir);
@@ -130,7 +130,7 @@ pub async fn judge_once(house: &House, pack: &Pack, db: &Db) -> anyhow::Result<i
         }
     }
     let session = house.session(false).await?;
-    Ok(insyn_rules::run(pack, &session, organisation, Window::default(), Some(db)).await?)
+    Ok(insyn_rules::run_news(pack, &session, organisation, None, db, Limits::default()).await?)
 }
 
 async fn reload(house: &House, folder: &Path) -> anyhow::Result<()> {

@@ -368,11 +368,15 @@ async fn record(db: &Db) {
         finished_at: START,
         from: None,
         to: None,
+        news: false,
+        spent: insyn_rules::Spent::default(),
+        notes: Vec::new(),
+        marks: Vec::new(),
         lake_version: 1,
         context_load: None,
         accesses: 8,
         explained: insyn_rules::Explained {
-            days: Some(("2026-08-31".into(), "2026-08-31".into())),
+            days: vec![("2026-08-31".into(), "2026-08-31".into())],
             rows: [UNIT, OTHER_UNIT].map(explained).to_vec(),
         },
         rules: vec![insyn_rules::RuleRun {
@@ -387,6 +391,8 @@ async fn record(db: &Db) {
             not_evaluated: Vec::new(),
             parameters: BTreeMap::new(),
             milliseconds: 3,
+            since: None,
+            judged: Vec::new(),
         }],
     };
     db.record(&run, &findings(), &[]).await.unwrap();

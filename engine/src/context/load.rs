@@ -9,6 +9,7 @@ use object_store::ObjectStoreExt;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+use sha2::{Digest, Sha256};
 
 use super::cells::{Cell, Columns, Value, read};
 use super::manifest::{self, Manifest, ManifestTable, UnitPeriod, table_path};
@@ -265,6 +266,7 @@ impl<'a> Rows<'a> {
             to: self.whole.to(),
             units: units.collect(),
             notes,
+            digest: format!("{:x}", Sha256::digest(&bytes)),
         };
         Ok((described, bytes))
     }

@@ -43,6 +43,9 @@ pub struct ManifestTable {
     pub units: Vec<UnitPeriod>,
     /// Columns that were left out.
     pub notes: Vec<String>,
+    /// A digest of its rows: two loads of the same rows have the same. Empty of loads that are older than it.
+    #[serde(default)]
+    pub digest: String,
 }
 
 /// What a table says of one unit.

@@ -47,8 +47,8 @@ use place::Place;
 use source::is_ahead;
 use upkeep::Upkeep;
 use users::Known;
-pub use users::Reach;
 pub(crate) use users::trail;
+pub use users::{Later, Mark, Reach, Told};
 
 pub use amend::{Amendment, Changes};
 pub use compact::Merged;

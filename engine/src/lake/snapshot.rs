@@ -22,6 +22,8 @@ struct Inner {
     files: Vec<Arc<Vec<Arc<LakeFile>>>>,
     sources: Arc<BTreeMap<String, SourceState>>,
     again: Arc<BTreeMap<String, AgainState>>,
+    /// `access_events` as of its version.
+    events: Arc<TableState>,
     /// Which rows `user_accesses` has; none where it has none of this lake, or later ones.
     reached: Option<Arc<Reached>>,
     /// Shared by all that are pinned in this process.
@@ -69,6 +71,11 @@ impl Snapshot {
         again.history.iter().find(of)
     }
 
+    /// `access_events` as of its version.
+    pub(super) fn events(&self) -> &TableState {
+        &self.inner.events
+    }
+
     /// Which rows of `access_events` are in `user_accesses`.
     pub(super) fn reached(&self) -> Option<&Arc<Reached>> {
         self.inner.reached.as_ref()
@@ -100,6 +107,7 @@ impl Snapshot {
                 reached: users.reached.clone().filter(|reached| reached.is_of(events)),
                 sources: Arc::clone(&events.sources),
                 again: Arc::clone(&events.again),
+                events: Arc::clone(events),
                 _pin: Arc::clone(pin),
             }),
         }

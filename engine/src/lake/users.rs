@@ -10,6 +10,7 @@
 //! went is read from `access_events` until it has been made anew.
 
 mod follow;
+mod mark;
 mod since;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use super::source::{AgainState, again_name};
 use super::types::{LakeFile, Table};
 use super::{Inner, Lake};
 pub(super) use follow::is_due;
+pub use mark::{Later, Mark, Told};
 pub(super) use since::Known;
 use since::Since;
 

@@ -81,7 +81,7 @@ pub(crate) fn counts() -> Vec<Expr> {
 }
 
 /// Segments that came after what was followed.
-fn beyond(ranges: &[(i64, i64)]) -> Expr {
+pub(super) fn beyond(ranges: &[(i64, i64)]) -> Expr {
     let within = |(first, last): &(i64, i64)| {
         let segment = || col("segment");
         segment().gt_eq(lit(*first)).and(segment().lt_eq(lit(*last)))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use insyn_review::{Filter, FindingView, HistoryKind, Role, Scope};
-use insyn_rules::{Finding, FindingStatus, FindingStore, Outcome, Recorded};
+use insyn_rules::{Finding, FindingStatus, FindingStore, Outcome, Recorded, RuleMark, RunRecord, Spans};
 use proptest::{collection, prelude::*, test_runner::TestCaseError};
 
 use crate::world::{DAY, SECOND, START, World, finding, run};
@@ -296,4 +296,65 @@ proptest! {
             Ok::<(), TestCaseError>(())
         })?;
     }
+}
+
+#[tokio::test]
+async fn what_is_stated_of_a_person_and_record_is_told_under_the_id_that_runs_give_it() {
+    let world = World::new().await;
+    let db = &world.db;
+    let anna = world.person("anna", Role::Reviewer, &["E1"]).await;
+    let findings = [finding("own-record", "U1", "E1", &[1, 2]), waits("U1", &[3]), waits("U2", &[4])];
+    db.record(&run("r1"), &findings, &[]).await.unwrap();
+    // One is decided, and another follows it; one is settled.
+    db.decide(&anna, &findings[0].finding_id, Outcome::Authorised, "Jour.").await.unwrap();
+    db.record(&run("r2"), &[finding("own-record", "U1", "E1", &[1, 2, 9])], &[]).await.unwrap();
+    db.record(&run("r3"), &[], std::slice::from_ref(&findings[1].finding_id)).await.unwrap();
+    let subject = findings[0].subject_id.clone();
+    let stated = async |user: &str, subject: Option<String>, from: i64| {
+        let mut found: Vec<(String, Vec<String>)> = Vec::new();
+        // More than one statement asks for: nothing is asked twice.
+        let others = (0..1_200).map(|n| (format!("NOBODY{n}"), None));
+        let pairs: Vec<_> = others.chain([(user.to_owned(), subject)]).collect();
+        for finding in db.stated(&pairs, from, START + DAY).await.unwrap() {
+            assert_eq!(finding.events().len(), finding.event_ids.len());
+            found.push((finding.finding_id, finding.event_ids));
+        }
+        found
+    };
+    let id = findings[0].finding_id.clone();
+    let both = [(id.clone(), vec!["e1".to_owned(), "e2".into()]), (id, vec!["e9".into()])];
+    assert_eq!(stated("U1", subject.clone(), START).await, both);
+    assert_eq!(stated("U1", subject.clone(), START + 3_000_000).await, both[1..]);
+    assert_eq!(stated("U2", subject.clone(), START).await.len(), 1);
+    assert!(stated("U2", None, START).await.is_empty());
+    assert!(stated("U3", subject, START).await.is_empty());
+}
+
+#[tokio::test]
+async fn how_far_a_rule_has_judged_goes_with_the_run_and_never_back() {
+    let world = World::new().await;
+    let mark = |rule: &str, version: u64, at: i64| RuleMark {
+        rule_id: rule.into(),
+        rule_version: 1,
+        setting: format!("{rule} 1"),
+        lake: serde_json::from_value(
+            serde_json::json!({ "table": "t", "version": version, "entry": 5, "batches": { "1": 7 } }),
+        )
+        .unwrap(),
+        context: [("staff".to_owned(), "d".to_owned())].into(),
+        left: Spans::from(vec![(1, 5), (3, 9)]),
+        at,
+    };
+    let record = async |id: &str, marks: &[RuleMark]| {
+        let run = RunRecord { marks: marks.to_vec(), ..run(id) };
+        world.db.record(&run, &[], &[]).await.unwrap();
+        world.db.marks().await.unwrap()
+    };
+    let (a, b) = (mark("a", 3, START), mark("b", 3, START));
+    assert_eq!(record("r1", &[a.clone(), b.clone()]).await, [a.clone(), b.clone()]);
+    assert_eq!(record("r2", &[]).await, [a.clone(), b.clone()]);
+    // A run that began earlier and ended later says nothing; one of a lake that was put back does.
+    assert_eq!(record("r3", &[mark("a", 2, START - 1)]).await, [a, b.clone()]);
+    let back = mark("a", 1, START + 1);
+    assert_eq!(record("r4", std::slice::from_ref(&back)).await, [back, b]);
 }

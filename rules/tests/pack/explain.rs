@@ -177,7 +177,7 @@ async fn what_explains_by_chance_is_told_from_what_explains() {
         (sum(|day| day.looks), sum(|day| day.explained), sum(|day| day.only_by_user), sum(|day| day.unknown)),
         (401, 400, 1, 0)
     );
-    assert_eq!(explained.days, Some(("2026-03-01".into(), "2026-03-31".into())), "whole calendar windows");
+    assert_eq!(explained.days, [("2026-03-01".into(), "2026-03-31".into())], "whole calendar windows");
     assert_eq!(explained.rows[0].day, "2026-03-04");
 }
 

@@ -10,8 +10,8 @@ use insyn_engine::context;
 use insyn_engine::lake::{Lake, SourceCommit};
 use insyn_engine::session::{Scope, Session};
 use insyn_rules::{
-    ContextState, Finding, FindingStore, Level, Limits, Pack, ParamValue, Recorded, RuleState, RunRecord,
-    StoreError, Window, evaluate,
+    ContextState, Finding, FindingStore, Level, Limits, Pack, Pair, ParamValue, Recorded, RuleMark,
+    RuleState, RunRecord, StoreError, Window, evaluate,
 };
 
 use crate::world::{self, Cell, DAY, HOUR, Relation, World, ZONE, access, at, rows, source};
@@ -36,16 +36,7 @@ fn by_id(findings: Vec<Finding>) -> BTreeMap<String, Finding> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_data_give_the_same_findings_however_they_are_cut() {
-    let mut pack = Pack::builtin().unwrap();
-    // In a small world few do much in a day.
-    for rule in ["refused-attempts", "many-prints", "rapid-unexplained", "searches-without-opening"] {
-        pack.set(rule, "least", ParamValue::Integer(2)).unwrap();
-    }
-    pack.set("shared-account", "least", ParamValue::Integer(1)).unwrap();
-    let hour = insyn_rules::Duration::parse("60 minutes").unwrap();
-    for rule in ["rapid-unexplained", "shared-account", "peek-by-name"] {
-        pack.set(rule, "within", ParamValue::Duration(hour)).unwrap();
-    }
+    let pack = for_a_small_world();
     for seed in [1, 2026] {
         let world = world::random(seed, 160);
         let source = world.source();
@@ -84,6 +75,20 @@ async fn the_same_data_give_the_same_findings_however_they_are_cut() {
         }
         assert_eq!(joined, whole, "seed {seed}, runs");
     }
+}
+
+/// In a small world few do much in a day.
+pub fn for_a_small_world() -> Pack {
+    let mut pack = Pack::builtin().unwrap();
+    for rule in ["refused-attempts", "many-prints", "rapid-unexplained", "searches-without-opening"] {
+        pack.set(rule, "least", ParamValue::Integer(2)).unwrap();
+    }
+    pack.set("shared-account", "least", ParamValue::Integer(1)).unwrap();
+    let hour = insyn_rules::Duration::parse("60 minutes").unwrap();
+    for rule in ["rapid-unexplained", "shared-account", "peek-by-name"] {
+        pack.set(rule, "within", ParamValue::Duration(hour)).unwrap();
+    }
+    pack
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -423,9 +428,9 @@ async fn an_absence_waits_until_its_source_is_read_past_it() {
     assert_eq!(findings[0].settles_at, Some(start + DAY));
 }
 
-/// A store in memory: what was found, and what was settled.
+/// A store in memory: what was found, what was settled, and how far the rules have judged.
 #[derive(Default)]
-struct Kept(Mutex<(BTreeMap<String, Finding>, Vec<String>)>);
+pub struct Kept(pub Mutex<(BTreeMap<String, Finding>, Vec<String>)>, pub Mutex<BTreeMap<String, RuleMark>>);
 
 #[async_trait]
 impl FindingStore for Kept {
@@ -435,12 +440,26 @@ impl FindingStore for Kept {
         Ok(open.filter(|f| f.settles_at.is_some_and(|at| at > now)).cloned().collect())
     }
 
+    async fn stated(&self, pairs: &[Pair], from: i64, to: i64) -> Result<Vec<Finding>, StoreError> {
+        let kept = self.0.lock().unwrap();
+        let open = kept.0.values().filter(|f| !kept.1.contains(&f.finding_id));
+        let asked = |f: &&Finding| pairs.contains(&(f.user_id.clone(), f.subject_id.clone()));
+        Ok(open.filter(asked).filter(|f| f.last_at >= from && f.first_at < to).cloned().collect())
+    }
+
+    async fn marks(&self) -> Result<Vec<RuleMark>, StoreError> {
+        Ok(self.1.lock().unwrap().values().cloned().collect())
+    }
+
     async fn record(
         &self,
-        _: &RunRecord,
+        run: &RunRecord,
         findings: &[Finding],
         settled: &[String],
     ) -> Result<Recorded, StoreError> {
+        // As a database would keep them.
+        let marks: Vec<RuleMark> = serde_json::from_str(&serde_json::to_string(&run.marks).unwrap()).unwrap();
+        self.1.lock().unwrap().extend(marks.into_iter().map(|mark| (mark.rule_id.clone(), mark)));
         let mut kept = self.0.lock().unwrap();
         let mut recorded = Recorded { settled: settled.len() as u64, ..Recorded::default() };
         kept.1.extend(settled.iter().cloned());

@@ -1,5 +1,6 @@
 //! Small worlds in memory, and a random one by seed.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -227,6 +228,19 @@ impl World {
     }
 
     pub fn source_of(&self, events: &[AccessEvent]) -> SessionContext {
+        source(events, &self.tables(events))
+    }
+
+    /// The context tables, as files of a folder.
+    pub fn write(&self, folder: &Path) {
+        for (table, rows) in self.tables(&self.events) {
+            let mut writer = arrow::csv::Writer::new(Vec::new());
+            rows.iter().for_each(|batch| writer.write(batch).unwrap());
+            std::fs::write(folder.join(format!("{table}.csv")), writer.into_inner()).unwrap();
+        }
+    }
+
+    fn tables(&self, events: &[AccessEvent]) -> Vec<(&'static str, Vec<RecordBatch>)> {
         let text =
             |name: &'static str, value: &Option<String>| value.as_deref().map(|v| (name, Cell::from(v)));
         let relations: Vec<Vec<(&str, Cell)>> = self
@@ -334,22 +348,20 @@ impl World {
                 ]
             })
             .collect();
-        source(
-            events,
-            &[
-                ("care_relations", rows("care_relations", &relations)),
-                ("assignments", rows("assignments", &assignments)),
-                ("units", rows("units", &units)),
-                ("identities", rows("identities", &numbers)),
-                ("staff", rows("staff", &staff)),
-                ("subjects", rows("subjects", &subjects)),
-                ("kinship", rows("kinship", &kinship)),
-                ("watchlist", rows("watchlist", &watchlist)),
-                ("blocks", rows("blocks", &blocks)),
-                ("consents", rows("consents", &consents)),
-                ("schedule", rows("schedule", &schedule)),
-                ("places", rows("places", &places)),
-            ],
-        )
+        let tables = [
+            ("care_relations", relations),
+            ("assignments", assignments),
+            ("units", units),
+            ("identities", numbers),
+            ("staff", staff),
+            ("subjects", subjects),
+            ("kinship", kinship),
+            ("watchlist", watchlist),
+            ("blocks", blocks),
+            ("consents", consents),
+            ("schedule", schedule),
+            ("places", places),
+        ];
+        tables.into_iter().map(|(table, of)| (table, rows(table, &of))).collect()
     }
 }

@@ -27,6 +27,11 @@ pub(in super::super) struct Since {
 }
 
 impl Since {
+    /// Nothing is known yet of what came after a version.
+    pub(super) fn from(version: u64) -> Since {
+        Since { upto: version, ..Since::default() }
+    }
+
     pub(super) fn is_later(&self, path: &str) -> bool {
         self.later.contains(within(Table::AccessEvents, path))
     }
@@ -89,19 +94,26 @@ impl Inner {
             None if self.entry(reached.version).await?.is_some_and(|found| found != reached.entry) => {
                 return Ok(None);
             }
-            None => Since { upto: reached.version, ..Since::default() },
+            None => Since::from(reached.version),
         };
+        if !self.walk(&mut since, version).await? {
+            return Ok(None);
+        }
+        let since = Arc::new(since);
+        *known = Some((Arc::clone(reached), Arc::clone(&since)));
+        Ok(Some(since))
+    }
+
+    /// Takes in the commits up to `version`; whether the log has them all.
+    pub(super) async fn walk(&self, since: &mut Since, version: u64) -> Result<bool, LakeError> {
         // Beside one another: in a bucket each answer takes a while.
         let entries = (since.upto + 1..=version).map(|at| self.events().read_entry(at));
         let mut entries = futures::stream::iter(entries).buffered(AT_ONCE);
         while let Some(lines) = entries.next().await {
-            let Some(lines) = lines? else { return Ok(None) };
+            let Some(lines) = lines? else { return Ok(false) };
             since.take(&lines);
         }
-        drop(entries);
-        let since = Arc::new(since);
-        *known = Some((Arc::clone(reached), Arc::clone(&since)));
-        Ok(Some(since))
+        Ok(true)
     }
 
     /// A sum over a commit of `access_events`; none where it is gone.

@@ -219,7 +219,20 @@ pub struct TraceOptions {
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     #[command(flatten)]
+    pub known: KnownOptions,
+    #[command(flatten)]
     pub format: FormatOption,
+}
+
+/// By which loads of the context tables.
+#[derive(Debug, Args)]
+pub struct KnownOptions {
+    /// With the context tables as they were known at this time (RFC 3339, or YYYY-MM-DD: at the end of that day).
+    #[arg(long, value_name = "TIME", conflicts_with = "context_load")]
+    pub known_at: Option<String>,
+    /// The same when this load was the newest; each run of the rules names its load.
+    #[arg(long, value_name = "LOAD")]
+    pub context_load: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -249,6 +262,11 @@ pub struct Sql {
     /// Count Insyn's own looks too.
     #[arg(long)]
     pub own: bool,
+    /// With in each context table what held at this time (RFC 3339, or YYYY-MM-DD: when that day begins).
+    #[arg(long, value_name = "TIME")]
+    pub as_of: Option<String>,
+    #[command(flatten)]
+    pub known: KnownOptions,
     #[command(flatten)]
     pub format: FormatOption,
 }
@@ -377,8 +395,12 @@ pub enum ContextAction {
         /// Also when the folder lacks tables that had rows: they are empty from then on.
         #[arg(long)]
         allow_missing: bool,
+        /// The tables were exported at this time (RFC 3339, or YYYY-MM-DD), after the load before: what they say counts from
+        /// then on.
+        #[arg(long, value_name = "TIME")]
+        exported: Option<String>,
     },
-    /// Rows, age and covered period of each table, by unit.
+    /// Rows, age and covered period of each table, by unit, and how often it contradicts itself or others.
     Status(FormatOption),
 }
 

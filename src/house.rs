@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use arrow::array::{AsArray, RecordBatch};
 use chrono::Utc;
+use insyn_engine::context::Moment;
 use insyn_engine::error::EngineError;
 use insyn_engine::lake::Lake;
 use insyn_engine::session::{Scope, Session};
@@ -62,7 +63,12 @@ impl House {
 
     /// A session over what is stored now; Insyn's own looks are left out of `access_events` unless asked for.
     pub async fn session(&self, own: bool) -> anyhow::Result<Session> {
-        let session = Session::open(&self.lake, self.config.organisation.timezone, Scope::All).await?;
+        self.session_at(own, &Moment::default()).await
+    }
+
+    /// The same with the context as it was known, or held, at another moment.
+    pub async fn session_at(&self, own: bool, moment: &Moment) -> anyhow::Result<Session> {
+        let session = Session::at(&self.lake, self.config.organisation.timezone, Scope::All, moment).await?;
         if own { Ok(session) } else { Ok(session.without_own()?) }
     }
 

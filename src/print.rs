@@ -8,11 +8,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone};
 use chrono_tz::Tz;
+use insyn_engine::context::KnownAt;
 use insyn_engine::output::{self, OutputError};
 use insyn_engine::trace::Streamed;
 use serde::Serialize;
 
-use crate::cli::{Format, FormatOption};
+use crate::cli::{Format, FormatOption, KnownOptions};
 use crate::config::ConfigError;
 
 impl FormatOption {
@@ -159,6 +160,33 @@ pub fn period(from: Option<&str>, to: Option<&str>, zone: Tz) -> anyhow::Result<
         return Err(usage("--to", anyhow!("found a time that is not after --from, expected a later one")));
     }
     Ok((begins, ends))
+}
+
+/// One instant as typed; a date means when that day begins. µs UTC.
+pub fn moment(option: &str, text: Option<&str>, zone: Tz) -> anyhow::Result<Option<i64>> {
+    text.map(|text| instant(text, zone, 0).map_err(|error| usage(option, error))).transpose()
+}
+
+impl KnownOptions {
+    /// What is known; a date means at its end.
+    pub fn known(&self, zone: Tz) -> anyhow::Result<KnownAt> {
+        Ok(match (&self.known_at, &self.context_load) {
+            (Some(text), _) => {
+                let is_date = NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
+                let at = instant(text, zone, 1).map_err(|error| usage("--known-at", error))?;
+                KnownAt::Time(at - i64::from(is_date))
+            }
+            (None, Some(load)) => KnownAt::Load(load.clone()),
+            (None, None) => KnownAt::Now,
+        })
+    }
+
+    /// As it is kept with the look, after what was asked; nothing where what is known now was asked of.
+    pub fn said(&self) -> String {
+        let known = self.known_at.as_ref().map(|at| format!(" (known at {at})"));
+        let load = self.context_load.as_ref().map(|load| format!(" (by the context load {load})"));
+        known.or(load).unwrap_or_default()
+    }
 }
 
 fn usage(option: &str, error: anyhow::Error) -> anyhow::Error {

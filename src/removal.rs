@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::Utc;
-use insyn_engine::context;
+use insyn_engine::context::{self, Superseded};
 use insyn_engine::lake::Survey;
 use insyn_engine::retain::{Class, Fate, Plan, Row};
 use insyn_ingest::spool;
@@ -19,8 +19,8 @@ pub struct Due {
     pub survey: Survey,
     /// Their ids.
     pub findings: Vec<String>,
-    /// Loads of context tables.
-    pub loads: Vec<String>,
+    /// Of context tables.
+    pub superseded: Superseded,
     /// Files of own looks that the lake has.
     pub spool: Vec<PathBuf>,
 }
@@ -28,16 +28,17 @@ pub struct Due {
 impl Due {
     /// Whether anything goes that somebody had to decide.
     pub fn is_empty(&self) -> bool {
-        self.survey.rows() == 0 && self.findings.is_empty() && self.loads.is_empty()
+        self.survey.rows() == 0 && self.findings.is_empty() && self.superseded.is_empty()
     }
 
     /// As a sentence begins.
     pub fn told(&self) -> String {
         format!(
-            "{} rows, {} findings, {} loads of context tables, {} files of the spool",
+            "{} rows, {} findings, {} loads and {} earlier rows of context tables, {} files of the spool",
             self.survey.rows(),
             self.findings.len(),
-            self.loads.len(),
+            self.superseded.loads.len(),
+            self.superseded.rows,
             self.spool.len()
         )
     }
@@ -47,13 +48,13 @@ impl Due {
 pub async fn look(house: &House, db: &Db, plan: &Plan) -> anyhow::Result<Due> {
     let survey = house.lake.survey(plan).await?;
     let findings = db.aged_findings(plan.horizon(), &|finding| goes(plan, finding)).await?;
-    let loads = match all_before(plan) {
+    let superseded = match all_before(plan) {
         Some(before) => context::aged(&house.lake, before).await?,
-        None => Vec::new(),
+        None => Superseded::default(),
     };
     let day = retention::days_before(Utc::now().timestamp_micros(), house.config.retention.spool_days)?;
     let spool = spool::cleared(&house.lake, &house.config.path(&house.config.spool.dir), day).await?;
-    Ok(Due { survey, findings, loads, spool })
+    Ok(Due { survey, findings, superseded, spool })
 }
 
 /// Removes it, after it is written down that and why. Gives what went of the lake.
@@ -72,7 +73,7 @@ pub async fn remove(house: &House, db: &Db, plan: &Plan, due: &Due) -> anyhow::R
     }
     let gone = house.lake.remove(plan, &os_account()).await?;
     db.remove_findings(&due.findings).await?;
-    context::forget(&house.lake, &due.loads).await?;
+    context::forget(&house.lake, &due.superseded).await?;
     spool::clear(&house.config.path(&house.config.spool.dir), &due.spool)?;
     Ok(gone)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use insyn_engine::context::over_time;
 use insyn_engine::session::Session;
 
 use crate::rows::Cells;
@@ -26,19 +27,27 @@ pub(crate) struct Wanted {
 }
 
 impl Names {
-    /// Reads what the context tables say. A table that is empty or cannot be read gives no names and is no fault: the
+    /// Reads what the context tables say, also of those whom only earlier loads knew. A table that is empty or cannot be read gives no names and is no fault: the
     /// page then shows ids.
     pub(crate) async fn read(session: &Session, wanted: &Wanted) -> Names {
+        Names::read_at(session, wanted, None).await
+    }
+
+    /// The same as they were called at an instant, µs UTC.
+    pub(crate) async fn read_at(session: &Session, wanted: &Wanted, at: Option<i64>) -> Names {
         let mut names = Names::default();
-        for (id, name, more) in rows(session, "staff", "user_id", "name", "title", &wanted.users).await {
+        for (id, name, more) in rows(session, "staff", ["user_id", "name", "title"], &wanted.users, at).await
+        {
             names.users.insert(id, (name, more));
         }
         for (id, name, more) in
-            rows(session, "subjects", "subject_id", "name", "protected_identity", &wanted.subjects).await
+            rows(session, "subjects", ["subject_id", "name", "protected_identity"], &wanted.subjects, at)
+                .await
         {
             names.subjects.insert(id, (name, more == "true"));
         }
-        for (id, name, _) in rows(session, "units", "care_unit_id", "name", "name", &wanted.units).await {
+        for (id, name, _) in rows(session, "units", ["care_unit_id", "name", "name"], &wanted.units, at).await
+        {
             names.units.insert(id, name);
         }
         names
@@ -85,10 +94,9 @@ pub(crate) fn dashed(id: &str) -> String {
 async fn rows(
     session: &Session,
     table: &str,
-    key: &str,
-    name: &str,
-    more: &str,
+    [key, name, more]: [&str; 3],
     ids: &BTreeSet<String>,
+    at: Option<i64>,
 ) -> Vec<(String, String, String)> {
     let list: Vec<String> = ids
         .iter()
@@ -99,8 +107,15 @@ async fn rows(
     if list.is_empty() {
         return Vec::new();
     }
+    // Of several the last counts: the one that held then, else the one that was said last.
+    let then = match at {
+        Some(at) => format!("valid_at(valid_from, valid_to, TIMESTAMP '{}'), ", crate::lang::rfc3339(at)),
+        None => String::new(),
+    };
     let query = format!(
-        "SELECT {key} AS id, {name} AS name, {more} AS more FROM {table} WHERE {key} IN ({})",
+        "SELECT {key} AS id, {name} AS name, {more} AS more FROM {} WHERE {key} IN ({}) \
+         ORDER BY {then}valid_to ASC NULLS LAST",
+        over_time(table),
         list.join(", ")
     );
     let answer = match session.sql(&query).await {

@@ -1,27 +1,40 @@
 //! Context tables: what is known of units, staff, people and their relations, with its history.
 //!
-//! A load reads every table of a folder, all or nothing, and lays it beside the events as
-//! `context/<load>/<table>.parquet`; the load's `manifest.json` is written last and makes it the current one.
-//! Earlier loads stay, so that one can see what was known when a run judged.
+//! A load reads every table of a folder, all or nothing, and lays those that changed beside the events as
+//! `context/tables/<table>-<load>.parquet`; the load's `context/<load>/manifest.json` is written last and makes it the
+//! current one. Rows that it has no longer are kept in `context/history`, so that one can see what held then, and
+//! what was known when a run judged.
 
 mod cells;
+mod contradictions;
+mod encode;
+mod find;
 mod forget;
+mod history;
+pub(crate) mod homes;
 mod load;
 mod manifest;
+mod moment;
 mod read;
 pub(crate) mod resolve;
 mod tables;
+pub(crate) mod then;
 
 use std::path::PathBuf;
 
-use crate::lake::Lake;
+use crate::lake::{Lake, LakeError};
 
-pub use forget::{aged, forget};
-pub use load::{Missing, load, missing};
-pub use manifest::{Manifest, ManifestTable, UnitPeriod};
+pub use contradictions::{Contradiction, Contradicts};
+pub use find::{Missing, missing};
+pub use forget::{Superseded, aged, forget};
+pub use load::{load, load_exported};
+pub use manifest::{GoneFile, History, Manifest, ManifestTable, TableHistory, UnitPeriod};
+pub use moment::{KnownAt, Moment};
 pub use tables::{ContextColumn, ContextTable, Kind, TABLES, table};
+pub use then::over_time;
 
-pub(crate) use manifest::{FOLDER, MANIFEST, current, table_path};
+pub(crate) use manifest::{FOLDER, MANIFEST};
+pub(crate) use moment::{Sight, sight};
 
 /// Why a load stopped, or the tables could not be read. Names file, line and column, never a value.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +91,23 @@ pub enum ContextError {
     /// The lake's store failed.
     #[error("the lake's context tables: {0}")]
     Store(#[from] object_store::Error),
+    /// The lake could not be had for a load alone.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// A load that was never made, or of which nothing is kept any more.
+    #[error("found no such load, expected one that was made and is kept")]
+    NoLoad,
+    /// Tables that are said to be of a time that they cannot be of.
+    #[error("the tables were exported {}, expected {}", shown(*at), match before {
+        Some(before) => format!("a time after the load before, which is of {}", shown(*before)),
+        None => "a time that has been".to_owned(),
+    })]
+    Exported {
+        /// µs UTC.
+        at: i64,
+        /// Of when the load before is, where that is later.
+        before: Option<i64>,
+    },
     /// A load in the lake that cannot be read.
     #[error("the lake's context load {load}: {what}")]
     Manifest {
@@ -86,6 +116,10 @@ pub enum ContextError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+fn shown(at: i64) -> String {
+    crate::output::to_the_second(at).unwrap_or_default()
 }
 
 /// What a load brought.
@@ -112,6 +146,8 @@ pub struct LoadedTable {
     pub rows: u64,
     /// Columns that were left out.
     pub notes: Vec<String>,
+    /// Rows that contradict others, or themselves.
+    pub contradictions: Vec<Contradiction>,
 }
 
 /// The state of one table in the current load.
@@ -124,6 +160,8 @@ pub struct TableStatus {
     /// µs UTC; the age is counted from here.
     #[serde(serialize_with = "rfc3339")]
     pub loaded_at: Option<i64>,
+    /// So many seconds ago.
+    pub age_seconds: Option<i64>,
     /// How many rows; 0 when not loaded.
     pub rows: u64,
     /// The earliest instant that a row states, µs UTC.
@@ -132,8 +170,12 @@ pub struct TableStatus {
     /// The latest one; `None` where a row is open-ended or none states an end.
     #[serde(serialize_with = "rfc3339")]
     pub to: Option<i64>,
+    /// How many times rows of it contradict others, or themselves.
+    pub contradictions: u64,
     /// The same by unit, where the table has `care_unit_id`.
     pub units: Vec<UnitPeriod>,
+    /// How rows contradict, and on which lines.
+    pub contradicting: Vec<Contradiction>,
 }
 
 fn rfc3339<S: serde::Serializer>(at: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -145,29 +187,34 @@ fn rfc3339<S: serde::Serializer>(at: &Option<i64>, serializer: S) -> Result<S::O
 /// # Errors
 /// When the lake's store fails or the current manifest cannot be read.
 pub async fn status(lake: &Lake) -> Result<Vec<TableStatus>, ContextError> {
-    let manifest = current(lake.object_store().as_ref()).await?;
+    let manifest = manifest::current(lake.object_store().as_ref()).await?;
+    let now = chrono::Utc::now().timestamp_micros();
     let status = TABLES.iter().map(|table| {
-        let loaded =
-            manifest.as_ref().and_then(|m| m.tables.iter().find(|t| t.table == table.name).map(|t| (m, t)));
-        match loaded {
-            Some((manifest, loaded)) => TableStatus {
-                table: table.name,
-                load: Some(manifest.id.clone()),
-                loaded_at: Some(manifest.loaded_at),
-                rows: loaded.rows,
-                from: loaded.from,
-                to: loaded.to,
-                units: loaded.units.clone(),
-            },
-            None => TableStatus {
-                table: table.name,
-                load: None,
-                loaded_at: None,
-                rows: 0,
-                from: None,
-                to: None,
-                units: Vec::new(),
-            },
+        let empty = TableStatus {
+            table: table.name,
+            load: None,
+            loaded_at: None,
+            age_seconds: None,
+            rows: 0,
+            from: None,
+            to: None,
+            contradictions: 0,
+            units: Vec::new(),
+            contradicting: Vec::new(),
+        };
+        let Some(manifest) = &manifest else { return empty };
+        let Some(loaded) = manifest.table(table.name) else { return empty };
+        TableStatus {
+            load: Some(manifest.id.clone()),
+            loaded_at: Some(manifest.loaded_at),
+            age_seconds: Some((now - manifest.loaded_at).max(0) / 1_000_000),
+            rows: loaded.rows,
+            from: loaded.from,
+            to: loaded.to,
+            contradictions: loaded.contradictions.iter().map(|found| found.rows).sum(),
+            units: loaded.units.clone(),
+            contradicting: loaded.contradictions.clone(),
+            ..empty
         }
     });
     Ok(status.collect())

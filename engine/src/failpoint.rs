@@ -36,6 +36,9 @@ pub const RETAIN: [&str; 5] = [
 /// The steps after it that take away what replaced files and the log still hold, in order.
 pub const PURGE: [&str; 4] = ["purge-begun", "purged-files", "purged-checkpoint", "purged-log"];
 
+/// The steps of a load of context tables, in order.
+pub const CONTEXT: [&str; 2] = ["context-tables-put", "context-published"];
+
 /// The steps of putting a backup back, in order.
 pub const RESTORE: [&str; 2] = ["restored-files", "restored-removals"];
 
@@ -55,7 +58,8 @@ pub fn crash_at(point: &str) {
     static TIMES: AtomicU64 = AtomicU64::new(0);
 
     let known =
-        [&COMMIT[..], &MERGE, &USERS, &AMEND, &RETAIN, &PURGE, &RESTORE, &STORE, &BUCKET, &INBOX].concat();
+        [&COMMIT[..], &MERGE, &USERS, &AMEND, &RETAIN, &PURGE, &CONTEXT, &RESTORE, &STORE, &BUCKET, &INBOX]
+            .concat();
     debug_assert!(known.contains(&point), "{point}");
     let Ok(asked) = std::env::var("INSYN_CRASH_AT") else { return };
     let (name, nth) = asked.split_once(':').unwrap_or((&asked, "1"));

@@ -8,6 +8,8 @@
 //! | `subject_key(id)` | the number that the person has now, by `identities` |
 //! | `actor_id(source, user_id, ts)` | the staff user id behind an account, by `accounts` |
 //! | `person_of(user_id)` | the personal number of a staff user, by `staff` |
+//! | `same_household(subject_a, subject_b[, ts])` | whether two persons lived at one address then, or were related, by `subjects`, `staff` and `kinship`; without a time, now |
+//! | `valid_at(valid_from, valid_to, ts)` | whether a period holds the instant; null is open-ended |
 
 mod bounded;
 mod own;
@@ -24,6 +26,9 @@ use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::context::resolve::Resolver;
+
+/// What goes by more than is read for every question.
+pub(crate) const SAME_HOUSEHOLD: &str = "same_household";
 
 /// Every scalar function of a session: the query engine's own, with a bound on those that multiply text, and Insyn's.
 pub(crate) fn scalar_functions(zone: Tz, resolver: &Arc<Resolver>) -> Vec<Arc<ScalarUDF>> {

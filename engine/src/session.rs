@@ -1,8 +1,8 @@
 //! A session: the lake as it was at one moment, and every question over it.
 //!
 //! Tables: `access_events`, `user_accesses` and `user_days` (the same in order of users), `quarantine`, `gaps`,
-//! `amendments`, every context table (empty where it was not loaded), what was handed in from above, and the view
-//! `accesses`: looks by people, without `record` and without Insyn's own source, with `actor_id`, `person_id` and
+//! `amendments`, every context table (empty where it was not loaded) and the same over time (`staff_over_time`), what was
+//! handed in from above, and the view `accesses`: looks by people, without `record` and without Insyn's own source, with `actor_id`, `person_id` and
 //! `subject_key` resolved through `accounts`, `staff` and `identities`.
 
 mod amendments;
@@ -27,12 +27,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::TryStreamExt;
 
-use crate::context;
+use crate::context::homes;
 use crate::context::resolve::Resolver;
+use crate::context::{self, Moment, then};
 use crate::error::EngineError;
 use crate::functions;
 pub use crate::guard::{Limits, SqlError};
-use crate::lake::{Bounds, Lake, LakeFile, Reach, Snapshot, Table};
+use crate::lake::{Lake, LakeFile, Reach, Snapshot, Table};
 use crate::provider::{Counters, LONGEST_IN_LIST, LakeTable};
 pub use later::Touched;
 pub use memory::in_memory;
@@ -132,8 +133,17 @@ impl Session {
     /// # Errors
     /// When the lake or its context tables cannot be read.
     pub async fn open(lake: &Lake, zone: Tz, scope: Scope) -> Result<Session, EngineError> {
+        Session::at(lake, zone, scope, &Moment::default()).await
+    }
+
+    /// The same with the context as it was known, or held, at another moment. Rows of the lake are those of now.
+    ///
+    /// # Errors
+    /// When the lake or its context tables cannot be read, or no such load is kept.
+    pub async fn at(lake: &Lake, zone: Tz, scope: Scope, moment: &Moment) -> Result<Session, EngineError> {
         let snapshot = lake.snapshot().await?;
-        Session::over(lake, snapshot, zone, scope).await
+        let reach = lake.reach(&snapshot).await;
+        Session::with_reach(lake, snapshot, reach, zone, scope, moment).await
     }
 
     /// The same over a version that is pinned already.
@@ -147,7 +157,7 @@ impl Session {
         scope: Scope,
     ) -> Result<Session, EngineError> {
         let reach = lake.reach(&snapshot).await;
-        Session::with_reach(lake, snapshot, reach, zone, scope).await
+        Session::with_reach(lake, snapshot, reach, zone, scope, &Moment::default()).await
     }
 
     /// The same, of which every answer comes from `access_events` alone: what the others are held against.
@@ -161,7 +171,7 @@ impl Session {
         scope: Scope,
     ) -> Result<Session, EngineError> {
         let reach = Reach::nothing(&snapshot);
-        Session::with_reach(lake, snapshot, reach, zone, scope).await
+        Session::with_reach(lake, snapshot, reach, zone, scope, &Moment::default()).await
     }
 
     async fn with_reach(
@@ -170,10 +180,11 @@ impl Session {
         reach: Reach,
         zone: Tz,
         scope: Scope,
+        moment: &Moment,
     ) -> Result<Session, EngineError> {
         let Scope::All = scope;
         let runtime = Runtime::of(lake)?;
-        let loaded = runtime.context(lake).await?;
+        let loaded = runtime.context(lake, moment).await?;
         let context = new_context(&runtime.environment, zone, &loaded.resolver);
         let table = |of: Table, files: &[Arc<LakeFile>]| -> Arc<dyn TableProvider> {
             Arc::new(lake_table(&runtime, of, files))
@@ -248,7 +259,27 @@ impl Session {
     /// # Errors
     /// When the guard refuses a part, the query cannot be planned, a limit is passed, or reading fails.
     pub async fn sql(&self, query: &str) -> Result<Answer, SqlError> {
+        self.ready_for(query).await.map_err(|error| SqlError::Failed(error.to_string()))?;
         crate::guard::run(self, query).await
+    }
+
+    /// Reads what functions go by that a query names, so that they answer.
+    ///
+    /// # Errors
+    /// When the context tables cannot be read.
+    pub async fn ready_for(&self, query: &str) -> Result<(), EngineError> {
+        if !query.to_lowercase().contains(functions::SAME_HOUSEHOLD) {
+            return Ok(());
+        }
+        let (tables, environment) = (&self.loaded.tables, &self.runtime.environment);
+        let read = async {
+            Ok::<_, EngineError>([
+                then::rows(tables, "subjects", homes::SUBJECTS, environment).await?,
+                then::rows(tables, "staff", homes::STAFF, environment).await?,
+                then::rows(tables, "kinship", homes::KINSHIP, environment).await?,
+            ])
+        };
+        self.resolver().homes_or(read).await
     }
 
     /// The version of `access_events` that the session sees.
@@ -268,7 +299,7 @@ impl Session {
 
     /// The context load that the session sees: its tables with their rows and periods.
     pub fn context_load(&self) -> Option<&context::Manifest> {
-        self.loaded.manifest.as_ref()
+        self.loaded.sight.as_ref().map(|sight| &sight.shown)
     }
 
     /// The names of all tables, sorted.
@@ -388,14 +419,7 @@ impl Session {
     }
 
     fn register_context(&self) -> Result<(), EngineError> {
-        for table in context::TABLES.iter() {
-            let loaded = self.loaded.manifest.as_ref();
-            let files = loaded.and_then(|m| Some((m, m.tables.iter().find(|t| t.table == table.name)?)));
-            let files = files.map(|(m, t)| Arc::new(context_file(&m.id, t))).into_iter().collect::<Vec<_>>();
-            let provider = LakeTable::new(table.schema(), &[], self.runtime.url.clone(), &files);
-            self.register(table.name, Arc::new(provider))?;
-        }
-        Ok(())
+        self.loaded.tables.iter().try_for_each(|(name, table)| self.register(name, Arc::clone(table)))
     }
 
     fn register(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<(), EngineError> {
@@ -489,20 +513,6 @@ fn new_context(environment: &Arc<RuntimeEnv>, zone: Tz, resolver: &Arc<Resolver>
         .with_analyzer_rule(Arc::new(projections::KeepEach))
         .build();
     SessionContext::new_with_state(state)
-}
-
-fn context_file(load: &str, table: &context::ManifestTable) -> LakeFile {
-    LakeFile {
-        path: context::table_path(load, &table.table).to_string(),
-        size: table.size,
-        rows: table.rows,
-        year: None,
-        subject_id: Bounds::default(),
-        occurred_at: Bounds::default(),
-        user_id: Bounds::default(),
-        source: None,
-        sequence: None,
-    }
 }
 
 /// `schema` with each name once: a second `user_id` becomes `user_id_2`. Views become plain strings.

@@ -5,6 +5,7 @@
 //!   themself and their representatives in a portal, systems, and refused attempts;
 //! - `subject_key` (and `related_key` of `kinship`, `person_key` of `staff`) in every context table that names a
 //!   person: the id resolved through `identities`, as in `accesses`; the function `subject_key(id)` does the same;
+//! - every context table over time: what held when, with `valid_from` and `valid_to`, also where its file has neither;
 //! - `unit_reach` (care_unit_id, near_unit_id): a unit and those whose relations count as its own: itself, every unit
 //!   above it, and the parts right below it;
 //! - `explained` (segment, seq, explanation, explains, by_user, made_at): the looks that explanations have a reason for;
@@ -21,9 +22,12 @@ use datafusion::common::JoinType;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use insyn_engine::context::over_time;
+use insyn_engine::session::Session;
 
 use crate::explain::EXPLAINED;
 use crate::history::{RECORD_HISTORY, UNEXPLAINED};
+use crate::pack::Pack;
 use crate::rule::Rule;
 use crate::sight::Sight;
 use crate::sql;
@@ -274,7 +278,8 @@ impl Desk {
             "consents" => &[("created_by", "c")],
             _ => &[],
         };
-        let written = self.source.table(table).await?;
+        let over_time = over_time(table);
+        let written = self.source.table(over_time.as_str()).await?;
         let columns = written.schema().fields().iter().map(|field| {
             let name = field.name();
             match accounts.iter().find(|(column, _)| column == name) {
@@ -288,7 +293,7 @@ impl Desk {
             format!(" left join ({BEHIND}) as {behind} on {behind}.account = upper(w.{column})")
         });
         let joins: String = joins.collect();
-        let query = format!("select {} from {table} w{joins}{of_persons}", columns.join(", "));
+        let query = format!("select {} from {over_time} w{joins}{of_persons}", columns.join(", "));
         let frame = self.source.sql(&query).await?;
         // Qualifiers of the query that made the rows do not belong in the table.
         let schema = Arc::new(Schema::new(frame.schema().inner().fields().clone()));
@@ -379,10 +384,18 @@ pub(crate) async fn counts(
     let words: HashSet<String> = rules.iter().flat_map(|r| r.words()).collect();
     let mut counts = BTreeMap::new();
     for table in mentioned(rules, &words) {
-        let rows = source.table(table.as_str()).await?.count().await?;
+        let rows = source.table(over_time(&table)).await?.count().await?;
         counts.insert(table, rows);
     }
     Ok(counts)
+}
+
+/// Reads what functions go by that the pack's rules and explanations name.
+pub(crate) async fn ready(session: &Session, pack: &Pack) -> Result<(), DataFusionError> {
+    for rule in pack.rules().iter().chain(pack.explanations()) {
+        session.ready_for(&rule.sql).await.map_err(|error| DataFusionError::External(error.into()))?;
+    }
+    Ok(())
 }
 
 /// The context tables that rules mention, whether in SQL or in what they need or keep.

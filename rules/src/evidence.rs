@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::Array;
 use arrow::json::ArrayWriter;
+use chrono::DateTime;
 use datafusion::error::DataFusionError;
 use serde_json::{Map, Value};
 
@@ -47,7 +48,12 @@ pub(crate) struct Asked<'a> {
     pub user: &'a str,
     pub subject: Option<&'a str>,
     pub unit: Option<&'a str>,
+    /// The first and the last access, µs UTC.
+    pub period: (i64, i64),
 }
+
+/// Tables whose rows say how something was for a while: of them a finding keeps what held in its time.
+const STATES: [&str; 3] = ["staff", "subjects", "units"];
 
 /// The rows for each of `asked`, as {table: [row, …]}, in an order that the rows alone decide.
 pub(crate) async fn collect(
@@ -76,6 +82,9 @@ pub(crate) async fn collect(
                 let Some(id) = id(asked, *whose) else { continue };
                 rows.extend(found.get(&(*table, *whose, id.to_owned())).into_iter().flatten());
             }
+            if STATES.contains(table) {
+                rows.retain(|row| held(row, asked.period));
+            }
             let total = rows.len();
             let rows = rows.into_iter().take(MOST_ROWS).filter_map(|row| serde_json::from_str(row).ok());
             context.insert((*table).to_owned(), Value::Array(rows.collect()));
@@ -86,6 +95,16 @@ pub(crate) async fn collect(
         all.push(context);
     }
     Ok(all)
+}
+
+/// Whether a row held at some time of the period.
+fn held(row: &str, (from, to): (i64, i64)) -> bool {
+    let row: Map<String, Value> = serde_json::from_str(row).unwrap_or_default();
+    let at = |column: &str| {
+        let text = row.get(column)?.as_str()?;
+        Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
+    };
+    at("valid_from").is_none_or(|begins| begins <= to) && at("valid_to").is_none_or(|ends| ends >= from)
 }
 
 fn id<'a>(asked: &Asked<'a>, whose: Whose) -> Option<&'a str> {

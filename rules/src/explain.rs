@@ -13,7 +13,7 @@ use datafusion::error::DataFusionError;
 use insyn_engine::session::Session;
 use serde::Serialize;
 
-use crate::desk::{Desk, text_array};
+use crate::desk::{Desk, ready, text_array};
 use crate::history;
 use crate::hits::{self, Hit};
 use crate::pack::Pack;
@@ -130,6 +130,7 @@ impl Reasons {
 /// # Errors
 /// When the tables that every explanation reads cannot be read; an explanation's own error is in the answer.
 pub async fn explain(pack: &Pack, session: &Session, asked: &Asked) -> Result<Reasons, RunError> {
+    ready(session, pack).await?;
     let explanations: Vec<&Rule> = pack.explanations().collect();
     let numbers: BTreeSet<String> = asked.subjects.iter().flat_map(|id| session.numbers_of(id)).collect();
     let desk = Desk::about(session.datafusion(), &explanations, Some(numbers.into_iter().collect())).await?;

@@ -224,6 +224,7 @@ async fn keep_context(rules: &[&Rule], findings: &mut [Finding], desk: &Desk) ->
             user: &f.user_id,
             subject: f.subject_id.as_deref(),
             unit: f.care_unit_id.as_deref(),
+            period: (f.first_at, f.last_at),
         })
         .collect();
     let contexts = evidence::collect(desk, &asked).await?;

@@ -18,7 +18,7 @@ use insyn_engine::error::EngineError;
 use insyn_engine::session::Session;
 
 use crate::calendar::CalendarWindow;
-use crate::desk::{self, Desk};
+use crate::desk::{self, Desk, ready};
 use crate::explain;
 use crate::finding::Finding;
 use crate::group;
@@ -104,6 +104,7 @@ pub async fn run(
     window: Window,
     store: Option<&dyn FindingStore>,
 ) -> Result<RunReport, RunError> {
+    ready(session, pack).await?;
     let context = context_of(session);
     let waiting = match store {
         Some(store) => store.waiting(Utc::now().timestamp_micros()).await?,
@@ -147,6 +148,7 @@ pub async fn run_news(
     store: &dyn FindingStore,
     limits: Limits,
 ) -> Result<RunReport, RunError> {
+    ready(session, pack).await?;
     let context = context_of(session);
     let waiting = store.waiting(Utc::now().timestamp_micros()).await?;
     let plan = plan::news(pack, session, store.marks().await?, from, &waiting, limits).await?;

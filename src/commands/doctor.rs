@@ -51,7 +51,7 @@ async fn examine(house: &House, checks: &mut Vec<Check>) {
     checks.push(Check::of("spool", fault(house.own_log())));
     checks.push(Check::of("rule pack", fault(house.pack())));
     checks.push(Check::of(format!("{} sources", config.sources.len()), fault(house.ingest())));
-    checks.push(Check::of("context tables", fault(context::status(&house.lake).await)));
+    checks.push(context_tables(house).await);
     // Whether a log has gone quiet is not a fault of the installation.
     let recent = Recent::default();
     match status(&house.lake, &config.organisation, &config.sources, &config.base, &recent).await {
@@ -76,6 +76,23 @@ async fn examine(house: &House, checks: &mut Vec<Check>) {
         Ok(note) => Check { what, fault: None, note },
         Err(error) => Check { what, fault: Some(print::sentence(&error)), note: None },
     });
+}
+
+/// Whether they can be read, and how often they contradict themselves or each other.
+async fn context_tables(house: &House) -> Check {
+    let what = "context tables".to_owned();
+    match context::status(&house.lake).await {
+        Err(error) => Check { what, fault: Some(error.to_string()), note: None },
+        Ok(status) => {
+            let tables = status.iter().filter(|table| table.contradictions > 0);
+            let told: Vec<String> =
+                tables.map(|table| format!("{} {}", table.contradictions, table.table)).collect();
+            let note = (!told.is_empty()).then(|| {
+                format!("rows contradict themselves or others: {} (insyn context status)", told.join(", "))
+            });
+            Check { what, fault: None, note }
+        }
+    }
 }
 
 /// What is past its time.

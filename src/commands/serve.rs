@@ -138,7 +138,12 @@ async fn reload(house: &House, folder: &Path) -> anyhow::Result<()> {
     if !missing.is_empty() {
         bail!("{}", missing.sentence(folder));
     }
-    context::load(&house.lake, folder, house.config.organisation.timezone).await?;
+    let report = context::load(&house.lake, folder, house.config.organisation.timezone).await?;
+    for table in &report.tables {
+        for found in &table.contradictions {
+            tracing::info!("{}: {}", table.file, found.sentence());
+        }
+    }
     Ok(())
 }
 

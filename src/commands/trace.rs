@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use arrow::array::RecordBatch;
 use chrono::Utc;
+use insyn_engine::context::Moment;
 use insyn_engine::event::{PersonalNumberKind, normalise};
 use insyn_engine::session::Session;
 use insyn_engine::trace::days::{Days, days};
@@ -32,7 +33,9 @@ pub async fn run(config: &Path, arguments: Trace) -> anyhow::Result<ExitCode> {
         gap: i64::from(options.gap) * 60_000_000,
         ..Query::new(of)
     };
-    let session = house.session(true).await?;
+    let moment = Moment { known: options.known.known(zone)?, as_of: None };
+    let session = house.session_at(true, &moment).await?;
+    let asked = asked + &options.known.said();
     let look = |subjects: &[String], rows| {
         // Also an empty answer says something about the person: that nobody looked.
         let asked_for = query.of.subjects().into_iter().map(|id| normalise(id, None, now()).id);

@@ -7,6 +7,7 @@ mod backup;
 mod browser;
 mod bucket;
 mod commands;
+mod context;
 mod crash;
 mod demo;
 mod documents;

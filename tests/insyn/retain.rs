@@ -55,14 +55,16 @@ fn world() -> House {
     house.ingest();
     house.ok(&["rules", "run", "--from", "2019-01-01", "--to", "2019-12-31"]);
     // Nobody of old is in the tables of today; what they said then is long superseded.
-    house.write("context/staff.csv", format!("{staff}SE1-2,,Bo Ek,,,,2010-01-01,\n").as_bytes());
-    house.ok(&["context", "load"]);
-    for (n, load) in fs::read_dir(house.path("lake/context")).unwrap().enumerate() {
+    for load in fs::read_dir(house.path("lake/context")).unwrap() {
         let manifest = load.unwrap().path().join("manifest.json");
-        let mut text: serde_json::Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
-        text["loaded_at"] = (1_400_000_000_000_000_i64 + n as i64).into();
-        fs::write(&manifest, text.to_string()).unwrap();
+        if let Ok(text) = fs::read(&manifest) {
+            let mut text: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            text["loaded_at"] = 1_400_000_000_000_000_i64.into();
+            fs::write(&manifest, text.to_string()).unwrap();
+        }
     }
+    house.write("context/staff.csv", format!("{staff}SE1-2,,Bo Ek,,,,2010-01-01,\n").as_bytes());
+    house.ok(&["context", "load", "--exported", "2014-06-01"]);
     house
 }
 

@@ -158,7 +158,7 @@ async fn shown(
     wanted.users.extend(accesses.iter().map(|access| access.actor().to_owned()));
     wanted.subjects.extend(accesses.iter().map(|access| access.subject_id.clone()));
     wanted.units.extend(accesses.iter().map(|access| access.unit_id.clone()));
-    let names = Names::read(&session, &wanted).await;
+    let names = Names::read_at(&session, &wanted, Some(view.finding.last_at)).await;
 
     let mut seen = rest::findings::seen("finding", std::slice::from_ref(&view), Some(id));
     seen.subjects.extend(accesses.iter().map(|access| access.subject_id.clone()).filter(|id| !id.is_empty()));

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    must_be_stated,
+    moment, must_be_stated,
     paging::{self, Ask, page},
-    session, stated,
+    session_at, stated,
 };
 use crate::{
     app::App,
@@ -38,7 +38,20 @@ const MOST: usize = 100_000;
 /// Minutes that a pause within a visit may be asked to have.
 const LONGEST_GAP: usize = 24 * 60;
 
-const KNOWN: &[&str] = &["from", "to", "limit", "all", "columns", "own", "cursor", "gap", "reason", "case"];
+const KNOWN: &[&str] = &[
+    "from",
+    "to",
+    "limit",
+    "all",
+    "columns",
+    "own",
+    "cursor",
+    "gap",
+    "known_at",
+    "context_load",
+    "reason",
+    "case",
+];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[allow(
@@ -62,6 +75,10 @@ pub(crate) struct AccessParameters {
     cursor: Option<String>,
     /// How many minutes without an access end a visit; 30 when not given.
     gap: Option<usize>,
+    /// By the context tables as they were known at this time: RFC 3339, or a local date, at its end.
+    known_at: Option<String>,
+    /// The same when this load was the newest, as runs name it.
+    context_load: Option<String>,
     /// Why you look. A reason or a case has to be stated, here or as the header `Insyn-Reason`.
     reason: Option<String>,
     /// In which case you look; or the header `Insyn-Case`.
@@ -105,6 +122,10 @@ pub(crate) struct Search {
     cursor: Option<String>,
     /// How many minutes without an access end a visit; 30 when not given.
     gap: Option<usize>,
+    /// By the context tables as they were known at this time: RFC 3339, or a local date, at its end.
+    known_at: Option<String>,
+    /// The same when this load was the newest, as runs name it.
+    context_load: Option<String>,
     /// Column and value, all of which must hold.
     filters: std::collections::BTreeMap<String, String>,
     /// Why you look. A reason or a case has to be stated.
@@ -173,7 +194,11 @@ pub(crate) async fn search(
     let time = |name, text: &Option<String>, end| {
         filled(text).map(|text| instant(name, &text, app.zone(), end)).transpose()
     };
+    let (known_at, context_load) = (filled(&search.known_at), filled(&search.context_load));
+    let (moment, said) = moment(&app, known_at.as_deref(), context_load.as_deref(), None)?;
     let ask = Ask {
+        moment,
+        said,
         from: time("from", &search.from, false)?,
         to: time("to", &search.to, true)?,
         limit: limited(search.limit)?,
@@ -343,7 +368,7 @@ async fn respond(
     if ask.all {
         return streamed(app, caller, form, &of, &ask, stated.as_ref()).await;
     }
-    let page = page(&session(app).await?, caller, &of, &ask).await?;
+    let page = page(&session_at(app, &ask.moment).await?, caller, &of, &ask).await?;
     look::look(app, caller, seen(&of, &ask, stated.as_ref(), &page.trace.batches)).await?;
     let about = about(&page.trace.summary, &page.trace.joined);
     let (schema, batches) = match &ask.columns {
@@ -363,7 +388,7 @@ pub(crate) async fn streamed(
     stated: Option<&Stated>,
 ) -> Result<Response, Problem> {
     let place = stream::place()?;
-    let session = session(app).await?;
+    let session = session_at(app, &ask.moment).await?;
     let query = Query { columns: ask.columns.clone(), ..paging::query(caller, of, ask) };
     let rows = trace::stream(&session, &query).await?;
     let mut seen = seen(of, ask, stated, &[]);
@@ -407,7 +432,8 @@ pub(crate) fn seen<'a>(of: &Of, ask: &Ask, stated: Option<&'a Stated>, shown: &[
     let period = [("from", ask.from), ("to", ask.to)]
         .into_iter()
         .filter_map(|(name, at)| at.map(|at| format!("{name} {}", rfc3339(at))));
-    let query: Vec<String> = of.shown().into_iter().chain(period).collect();
+    let said = (!ask.said.is_empty()).then(|| ask.said.trim().to_owned());
+    let query: Vec<String> = of.shown().into_iter().chain(period).chain(said).collect();
     let query = (!query.is_empty()).then(|| query.join(", "));
     Seen { activity: of.name(), stated, query, subjects, rows: rows::count(shown) as u64 }
 }
@@ -429,7 +455,10 @@ pub(crate) fn asked_for(app: &App, parameters: &Parameters, known: &[&str]) -> R
     let names =
         parameters.get("columns").map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
     let filtered = parameters.0.iter().filter(|(name, _)| is_column(name)).cloned();
+    let (moment, said) = moment(app, parameters.get("known_at"), parameters.get("context_load"), None)?;
     Ok(Ask {
+        moment,
+        said,
         from: time("from", false)?,
         to: time("to", true)?,
         limit: parameters.count("limit", MOST)?.unwrap_or(PAGE),

@@ -15,14 +15,49 @@ pub(crate) mod suppressions;
 pub(crate) mod trials;
 
 use axum::http::HeaderMap;
+use insyn_engine::context::{KnownAt, Moment};
 use insyn_engine::session::{Scope, Session};
 use insyn_review::{Action, Purpose, purpose};
 
-use crate::{app::App, forms::Parameters, handles::Stated, problem::Problem};
+use crate::{
+    app::App,
+    forms::{Parameters, instant},
+    handles::Stated,
+    problem::Problem,
+};
 
 /// A session over the newest version of the lake.
 pub(crate) async fn session(app: &App) -> Result<Session, Problem> {
     Ok(Session::open(&app.lake, app.zone(), Scope::All).await?)
+}
+
+/// The same with the context as it was known, or held, at another moment.
+pub(crate) async fn session_at(app: &App, moment: &Moment) -> Result<Session, Problem> {
+    Ok(Session::at(&app.lake, app.zone(), Scope::All, moment).await?)
+}
+
+/// The moment that is asked for, and how it is said with the look.
+pub(crate) fn moment(
+    app: &App,
+    known_at: Option<&str>,
+    context_load: Option<&str>,
+    as_of: Option<&str>,
+) -> Result<(Moment, String), Problem> {
+    let known = match (known_at, context_load) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::bad_request(
+                "bad_question",
+                "known_at and context_load are two ways to say one thing",
+            ));
+        }
+        (Some(at), None) => KnownAt::Time(instant("known_at", at, app.zone(), true)?),
+        (None, Some(load)) => KnownAt::Load(load.to_owned()),
+        (None, None) => KnownAt::Now,
+    };
+    let said = [("as of", as_of), ("known at", known_at), ("by the context load", context_load)];
+    let said = said.into_iter().filter_map(|(what, at)| at.map(|at| format!(" ({what} {at})"))).collect();
+    let as_of = as_of.map(|at| instant("as_of", at, app.zone(), false)).transpose()?;
+    Ok((Moment { known, as_of }, said))
 }
 
 /// What was stated as the reason: as parameters, else as headers.

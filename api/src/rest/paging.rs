@@ -1,6 +1,7 @@
 //! A page of a trace.
 
 use insyn_engine::{
+    context::Moment,
     session::Session,
     trace::{self, Of, Query, Trace},
 };
@@ -23,6 +24,10 @@ pub(crate) struct Ask {
     pub(crate) filters: Vec<(String, String)>,
     /// How long a pause ends a visit, µs; `None`: 30 minutes.
     pub(crate) gap: Option<i64>,
+    /// By which loads of the context tables accounts and numbers are resolved.
+    pub(crate) moment: Moment,
+    /// The same as it is said with the look; nothing where it is those of now.
+    pub(crate) said: String,
 }
 
 /// A page of a trace.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{must_be_stated, session, stated};
+use super::{moment, must_be_stated, session_at, stated};
 use crate::{
     app::App,
     forms::{Json, Parameters},
@@ -37,6 +37,15 @@ pub(crate) struct SqlRequest {
     /// With Insyn's own looks among `access_events`; without them when not given.
     #[serde(default)]
     own: bool,
+    /// With in each context table what held at this time: RFC 3339, or a day, when it begins.
+    #[serde(default)]
+    as_of: Option<String>,
+    /// With the context tables as they were known at this time: RFC 3339, or a day, at its end.
+    #[serde(default)]
+    known_at: Option<String>,
+    /// The same when this load was the newest, as runs name it.
+    #[serde(default)]
+    context_load: Option<String>,
 }
 
 /// The rows.
@@ -64,7 +73,9 @@ pub(crate) async fn query(
     let stated = Stated::new(request.reason.as_deref(), request.case.as_deref())
         .or_else(|| stated(&Parameters(Vec::new()), &headers));
     must_be_stated(stated.as_ref(), Action::Sql)?;
-    let mut session = session(&app).await?;
+    let (known_at, context_load) = (request.known_at.as_deref(), request.context_load.as_deref());
+    let (moment, said) = moment(&app, known_at, context_load, request.as_of.as_deref())?;
+    let mut session = session_at(&app, &moment).await?;
     if !request.own {
         session = session.without_own()?;
     }
@@ -87,7 +98,7 @@ pub(crate) async fn query(
     let seen = |subjects, rows| Seen {
         activity: "sql",
         stated: stated.as_ref(),
-        query: Some(request.query.clone()),
+        query: Some(format!("{}{said}", request.query)),
         subjects,
         rows,
     };

@@ -169,6 +169,56 @@ async fn sql_sees_the_lake_and_the_findings() {
 }
 
 #[tokio::test]
+async fn sql_sees_the_context_as_it_was_known() {
+    let house = house().await;
+    let ask = |more: serde_json::Value| {
+        let mut body = serde_json::json!({ "query": "SELECT count(*) AS n FROM staff", "reason": "prov" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let now = house.post_json("dso", "/api/v1/sql", ask(serde_json::json!({}))).await.json();
+    assert!(now["items"][0]["n"].as_i64().unwrap() > 0, "{now}");
+    for (more, same) in [
+        (serde_json::json!({ "known_at": "2020-01-01" }), false),
+        (serde_json::json!({ "known_at": "2120-01-01T00:00:00Z" }), true),
+        (serde_json::json!({ "as_of": "2026-08-01" }), true),
+    ] {
+        let then = house.post_json("dso", "/api/v1/sql", ask(more.clone())).await;
+        assert_eq!(then.status, StatusCode::OK, "{more}: {}", then.text());
+        assert_eq!(then.json()["items"] == now["items"], same, "{more}");
+    }
+    for (more, code) in [
+        (serde_json::json!({ "known_at": "i mars" }), "bad_time"),
+        (serde_json::json!({ "context_load": "x" }), "bad_question"),
+        (serde_json::json!({ "context_load": "x", "known_at": "2020-01-01" }), "bad_question"),
+    ] {
+        let refused = house.post_json("dso", "/api/v1/sql", ask(more)).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (StatusCode::BAD_REQUEST, &code.into()));
+    }
+}
+
+#[tokio::test]
+async fn a_trace_goes_by_what_was_known() {
+    let house = house().await;
+    let search = |more: serde_json::Value| {
+        let mut body = serde_json::json!({ "user": "SE100-U1", "reason": "prov" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    for known in ["2020-01-01", "2120-01-01T00:00:00Z"] {
+        let body = search(serde_json::json!({ "known_at": known }));
+        let answer = house.post_json("dso", "/api/v1/accesses/search", body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{known}: {}", answer.text());
+        let path = format!("/api/v1/users/SE100-U1/accesses?known_at={known}&reason=prov");
+        assert_eq!(house.get("dso", &path).await.status, StatusCode::OK, "{known}");
+    }
+    let refused = house
+        .post_json("dso", "/api/v1/accesses/search", search(serde_json::json!({ "context_load": "x" })))
+        .await;
+    assert_eq!((refused.status, &refused.json()["code"]), (StatusCode::BAD_REQUEST, &"bad_question".into()));
+}
+
+#[tokio::test]
 async fn a_finding_has_the_fields_of_the_interfaces() {
     let house = house().await;
     let finding = house.get("dso", &format!("/api/v1/findings/{}", House::finding("test-unit"))).await.json();

@@ -4,13 +4,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
-use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use tokio::sync::OnceCell;
 
-use super::manifest::Manifest;
-use super::{ContextError, table_path};
+use super::history::hash;
+use super::homes::Homes;
 
-/// `accounts`, `identities` and `staff` of one load, ready to be asked.
+/// `accounts`, `identities` and `staff` over time, ready to be asked.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
     /// By account.
@@ -22,9 +21,13 @@ pub(crate) struct Resolver {
     /// A current number to every other one of the same person.
     others: HashMap<String, Vec<String>>,
     /// Staff user id to personal number.
-    persons: HashMap<String, (String, i64)>,
+    persons: HashMap<String, (String, (i64, i64))>,
     /// Every staff user id.
     staff: HashSet<String>,
+    /// Who lives with whom: read when it is first asked for.
+    homes: OnceCell<Homes>,
+    /// Of when that is asked where nothing is said, µs UTC; none: now.
+    as_of: Option<i64>,
 }
 
 /// Who had an account, when, and in which source (`None`: in any).
@@ -43,22 +46,6 @@ impl Holding {
 }
 
 impl Resolver {
-    /// Reads the three tables of `manifest`; those that are not loaded resolve nothing.
-    pub(crate) async fn read(store: &dyn ObjectStore, manifest: &Manifest) -> Result<Resolver, ContextError> {
-        let mut resolver = Resolver::default();
-        for batch in table(store, manifest, "accounts").await? {
-            resolver.add_accounts(&Text::of(&batch));
-        }
-        for batch in table(store, manifest, "identities").await? {
-            resolver.add_identities(&Text::of(&batch));
-        }
-        for batch in table(store, manifest, "staff").await? {
-            resolver.add_staff(&Text::of(&batch));
-        }
-        resolver.settle();
-        Ok(resolver)
-    }
-
     /// From the rows of the three tables.
     pub(crate) fn of(
         accounts: &[RecordBatch],
@@ -71,6 +58,51 @@ impl Resolver {
         staff.iter().for_each(|batch| resolver.add_staff(&Text::of(batch)));
         resolver.settle();
         resolver
+    }
+
+    /// The same, for questions about what held at an instant, µs UTC.
+    pub(crate) fn asked_of(self, as_of: Option<i64>) -> Resolver {
+        Resolver { as_of, ..self }
+    }
+
+    /// With who lives with whom, by the rows of `subjects`, `staff` and `kinship`.
+    pub(crate) fn with_homes(self, rows: [Vec<RecordBatch>; 3]) -> Resolver {
+        let homes = self.homes_of(&rows);
+        Resolver { homes: OnceCell::new_with(Some(homes)), ..self }
+    }
+
+    fn homes_of(&self, [subjects, staff, kinship]: &[Vec<RecordBatch>; 3]) -> Homes {
+        let mut homes = Homes::default();
+        let key = |id: &str| self.key(id);
+        subjects.iter().for_each(|batch| homes.add_people(batch, "subject_id", &key));
+        staff.iter().for_each(|batch| homes.add_people(batch, "person_id", &key));
+        kinship.iter().for_each(|batch| homes.add_kin(batch, &key));
+        homes.settle();
+        homes
+    }
+
+    /// Who lives with whom, where that has been read.
+    pub(crate) fn homes(&self) -> Option<&Homes> {
+        self.homes.get()
+    }
+
+    /// The same, by the rows that `read` gives where they have not been read.
+    pub(crate) async fn homes_or<E>(
+        &self,
+        read: impl Future<Output = Result<[Vec<RecordBatch>; 3], E>>,
+    ) -> Result<(), E> {
+        let homes = async { Ok(self.homes_of(&read.await?)) };
+        self.homes.get_or_try_init(|| homes).await.map(|_| ())
+    }
+
+    /// Whether two persons belonged together, at an instant or now; none where that has not been read.
+    pub(crate) fn together(&self, one: &str, other: &str, at: Option<i64>) -> Option<bool> {
+        let at = at.or(self.as_of).unwrap_or_else(|| chrono::Utc::now().timestamp_micros());
+        Some(self.homes.get()?.together(self.key(one), self.key(other), at))
+    }
+
+    fn key(&self, person: &str) -> u64 {
+        hash(0, self.current(person).as_bytes())
     }
 
     /// Whether any account is known; without one every user is who the log says.
@@ -166,8 +198,10 @@ impl Resolver {
         for row in 0..rows.batch.num_rows() {
             self.staff.extend(rows.get("user_id", row).map(str::to_owned));
             if let (Some(user_id), Some(person)) = (rows.get("user_id", row), rows.get("person_id", row)) {
+                // What is said last counts, and of that the last employment.
+                let until = rows.time("valid_to", row).unwrap_or(i64::MAX);
                 let since = rows.time("employed_from", row).unwrap_or(i64::MIN);
-                keep_later(&mut self.persons, user_id, person, since);
+                keep_later(&mut self.persons, user_id, person, (until, since));
             }
         }
     }
@@ -185,30 +219,13 @@ impl Resolver {
     }
 }
 
-fn keep_later(map: &mut HashMap<String, (String, i64)>, key: &str, value: &str, since: i64) {
+fn keep_later<T: Ord>(map: &mut HashMap<String, (String, T)>, key: &str, value: &str, since: T) {
     match map.get(key) {
         Some((_, known)) if *known > since => {}
         _ => {
             map.insert(key.to_owned(), (value.to_owned(), since));
         }
     }
-}
-
-async fn table(
-    store: &dyn ObjectStore,
-    manifest: &Manifest,
-    name: &str,
-) -> Result<Vec<RecordBatch>, ContextError> {
-    if !manifest.tables.iter().any(|t| t.table == name) {
-        return Ok(Vec::new());
-    }
-    let bytes = store.get(&table_path(&manifest.id, name)).await?.bytes().await?;
-    let unreadable = |e: &dyn std::fmt::Display| ContextError::Manifest {
-        load: manifest.id.clone(),
-        what: format!("table {name} is unreadable: {e}"),
-    };
-    let reader = ParquetRecordBatchReader::try_new(bytes, 8192).map_err(|e| unreadable(&e))?;
-    reader.map(|batch| batch.map_err(|e| unreadable(&e))).collect()
 }
 
 /// Columns of a batch by name, as text and times.

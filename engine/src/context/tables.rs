@@ -34,6 +34,17 @@ pub struct ContextColumn {
     pub filled: bool,
 }
 
+/// Of rows that state no period: which of them hold before the load that first had them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// All: what is entered late was so before, as who is whose child.
+    All,
+    /// The first that is said of whatever these columns name: what was so before, nobody has said.
+    FirstOf(&'static [&'static str]),
+    /// None: what somebody decided holds from when it is known.
+    Nothing,
+}
+
 /// One table.
 #[derive(Debug)]
 pub struct ContextTable {
@@ -43,6 +54,9 @@ pub struct ContextTable {
     pub columns: Vec<ContextColumn>,
     /// The columns that say which period a row is about.
     pub period: (&'static str, &'static str),
+    pub(crate) before: Before,
+    /// Columns that tell of a day, whenever they were filled in: an older row of the same thing has what the newest says.
+    pub(crate) facts: &'static [&'static str],
     schema: SchemaRef,
 }
 
@@ -50,6 +64,14 @@ impl ContextTable {
     /// The table's columns as a session shows them.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// Where the columns stand that say when a row holds. Employment is no such period: it is told of a person whose
+    /// name and address are another matter.
+    pub(crate) fn dated_by(&self) -> Vec<usize> {
+        let period = if self.name == "staff" { ("valid_from", "valid_to") } else { self.period };
+        let names = [period.0, period.1, "valid_from", "valid_to"];
+        (0..self.columns.len()).filter(|i| names.contains(&self.columns[*i].name)).collect()
     }
 
     /// The column of that name.
@@ -114,12 +136,22 @@ fn define((name, required, optional): &(&'static str, &'static str, &'static str
         }
     }
     let fields = columns.iter().map(|c| Field::new(c.name, data_type(c.kind), true)).collect::<Vec<_>>();
+    let (before, facts): (Before, &'static [&'static str]) = match *name {
+        "units" => (Before::FirstOf(&["care_unit_id"]), &[]),
+        "staff" => (Before::FirstOf(&["user_id", "employed_from"]), &["employed_to"]),
+        "subjects" => (Before::FirstOf(&["subject_id"]), &["deceased_on"]),
+        "accounts" => (Before::FirstOf(&["source", "account_id"]), &[]),
+        "assignments" | "rights" => (Before::FirstOf(&["user_id"]), &[]),
+        "places" => (Before::FirstOf(&["address_range"]), &[]),
+        "watchlist" | "consents" | "blocks" => (Before::Nothing, &[]),
+        _ => (Before::All, &[]),
+    };
     let period = match *name {
         "schedule" => ("starts_at", "ends_at"),
         "staff" => ("employed_from", "employed_to"),
         _ => ("valid_from", "valid_to"),
     };
-    ContextTable { name, columns, period, schema: Arc::new(Schema::new(fields)) }
+    ContextTable { name, columns, period, before, facts, schema: Arc::new(Schema::new(fields)) }
 }
 
 fn column(written: &'static str, required: bool) -> ContextColumn {

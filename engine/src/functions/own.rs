@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::SAME_HOUSEHOLD;
 use crate::context::resolve::Resolver;
 
 pub(super) fn functions(zone: Tz, resolver: &Arc<Resolver>) -> impl Iterator<Item = Arc<ScalarUDF>> {
@@ -35,6 +36,8 @@ enum Which {
     SubjectKey,
     ActorId,
     PersonOf,
+    SameHousehold,
+    ValidAt,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +47,7 @@ enum Arg {
 }
 
 impl Which {
-    const ALL: [Which; 8] = [
+    const ALL: [Which; 10] = [
         Which::IsPersonnummer,
         Which::LocalDate,
         Which::LocalHour,
@@ -53,6 +56,8 @@ impl Which {
         Which::SubjectKey,
         Which::ActorId,
         Which::PersonOf,
+        Which::SameHousehold,
+        Which::ValidAt,
     ];
 
     fn name(self) -> &'static str {
@@ -65,6 +70,8 @@ impl Which {
             Which::SubjectKey => "subject_key",
             Which::ActorId => "actor_id",
             Which::PersonOf => "person_of",
+            Which::SameHousehold => SAME_HOUSEHOLD,
+            Which::ValidAt => "valid_at",
         }
     }
 
@@ -73,13 +80,22 @@ impl Which {
             Which::IsPersonnummer | Which::SubjectKey | Which::PersonOf => &[Arg::Text],
             Which::LocalDate | Which::LocalHour | Which::LocalWeekday => &[Arg::Time],
             Which::AgeAt => &[Arg::Text, Arg::Time],
-            Which::ActorId => &[Arg::Text, Arg::Text, Arg::Time],
+            Which::ActorId | Which::SameHousehold => &[Arg::Text, Arg::Text, Arg::Time],
+            Which::ValidAt => &[Arg::Time, Arg::Time, Arg::Time],
+        }
+    }
+
+    /// How many arguments it needs; those after them may be left out.
+    fn least(self) -> usize {
+        match self {
+            Which::SameHousehold => 2,
+            other => other.args().len(),
         }
     }
 
     fn gives(self) -> DataType {
         match self {
-            Which::IsPersonnummer => DataType::Boolean,
+            Which::IsPersonnummer | Which::SameHousehold | Which::ValidAt => DataType::Boolean,
             Which::LocalDate => DataType::Date32,
             Which::LocalHour | Which::LocalWeekday | Which::AgeAt => DataType::Int32,
             Which::SubjectKey | Which::ActorId | Which::PersonOf => DataType::Utf8,
@@ -131,8 +147,14 @@ impl ScalarUDFImpl for Own {
 
     fn coerce_types(&self, found: &[DataType]) -> Result<Vec<DataType>> {
         let wanted = self.which.args();
-        if found.len() != wanted.len() {
-            return plan_err!("{} takes {} arguments, found {}", self.name(), wanted.len(), found.len());
+        if found.len() > wanted.len() || found.len() < self.which.least() {
+            let least = self.which.least();
+            let many = if least == wanted.len() {
+                least.to_string()
+            } else {
+                format!("{least} or {}", wanted.len())
+            };
+            return plan_err!("{} takes {many} arguments, found {}", self.name(), found.len());
         }
         let coerced = wanted.iter().zip(found).map(|(arg, found)| match (arg, found) {
             (Arg::Text, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null) => {
@@ -212,6 +234,27 @@ impl Own {
                     }
                 }
                 Arc::new(actors.finish())
+            }
+            (Which::SameHousehold, [other, at @ ..]) => {
+                if resolver.homes().is_none() {
+                    return exec_err!(
+                        "{SAME_HOUSEHOLD} goes by context tables that were not read for this question"
+                    );
+                }
+                let at = at.first().map(|at| at.as_primitive::<TimestampMicrosecondType>());
+                let pairs = texts(first).zip(texts(other)).enumerate();
+                let together = pairs.map(|(row, (one, other))| match at {
+                    Some(at) if at.is_null(row) => None,
+                    at => resolver.together(one?, other?, at.map(|at| at.value(row))),
+                });
+                Arc::new(together.collect::<BooleanArray>())
+            }
+            (Which::ValidAt, [to, at]) => {
+                let holds = times(first).zip(times(to)).zip(times(at)).map(|((from, to), at)| {
+                    let at = at?;
+                    Some(from.is_none_or(|from| from <= at) && to.is_none_or(|to| at <= to))
+                });
+                Arc::new(holds.collect::<BooleanArray>())
             }
             _ => return exec_err!("{} takes {} arguments", self.name(), self.which.args().len()),
         })

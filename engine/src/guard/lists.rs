@@ -14,6 +14,8 @@ pub(super) const SCALAR: &[&str] = &[
     "subject_key",
     "actor_id",
     "person_of",
+    "same_household",
+    "valid_at",
     "join_text",
     // null and choice
     "coalesce",

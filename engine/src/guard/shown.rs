@@ -222,7 +222,7 @@ fn of_table(table: &str, column: &str, scan: usize) -> Shows {
     let is = |names: &[&str]| names.contains(&column);
     if is(NUMBERS) {
         Shows::from([Of::Number(scan)])
-    } else if is(MORE) || table == "subjects" && is(MORE_OF_SUBJECTS) {
+    } else if is(MORE) || table.starts_with("subjects") && is(MORE_OF_SUBJECTS) {
         Shows::from([Of::More(scan)])
     } else {
         Shows::new()

@@ -175,9 +175,18 @@ impl Lake {
 
     /// The lake's maintenance, waited for a while: a merge takes seconds.
     pub(super) async fn lease(&self) -> Result<LakeLock, LakeError> {
+        self.waited_for("maintenance").await
+    }
+
+    /// The context tables, for whoever changes what is kept of them; waited for a while: a load takes seconds.
+    pub(crate) async fn context_lease(&self) -> Result<LakeLock, LakeError> {
+        self.waited_for("context").await
+    }
+
+    async fn waited_for(&self, what: &str) -> Result<LakeLock, LakeError> {
         let patience = Instant::now() + PATIENCE;
         loop {
-            match self.inner.maintenance().await {
+            match self.inner.place.lock(&self.inner.writer(), what).await {
                 Err(LakeError::Locked { .. }) if Instant::now() < patience => {
                     tokio::time::sleep(LOOKED_FOR).await;
                 }

@@ -10,7 +10,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
 
 use super::{ACCESSES, accesses_over, new_context};
-use crate::context::{self, resolve::Resolver};
+use crate::context::{self, over_time, resolve::Resolver};
 use crate::error::EngineError;
 use crate::lake::Table;
 
@@ -35,7 +35,8 @@ pub fn in_memory(
         let given = tables.iter().filter(|(table, _)| *table == name);
         given.flat_map(|(_, rows)| rows.iter().cloned()).collect::<Vec<_>>()
     };
-    let resolver = Arc::new(Resolver::of(&rows("accounts"), &rows("identities"), &rows("staff")));
+    let resolver = Resolver::of(&rows("accounts"), &rows("identities"), &rows("staff"));
+    let resolver = Arc::new(resolver.with_homes(["subjects", "staff", "kinship"].map(&rows)));
     let session = new_context(&Arc::new(RuntimeEnv::default()), zone, &resolver);
     let events = Arc::new(MemTable::try_new(Table::AccessEvents.schema(), vec![events])?);
     session.register_table(
@@ -46,8 +47,10 @@ pub fn in_memory(
     let rows_lacking = MemTable::try_new(Table::Lacking.schema(), vec![rows(lacking)])?;
     session.register_table(TableReference::bare(lacking), Arc::new(rows_lacking))?;
     for table in context::TABLES.iter() {
-        let rows = MemTable::try_new(table.schema(), vec![rows(table.name)])?;
-        session.register_table(TableReference::bare(table.name), Arc::new(rows))?;
+        let rows = Arc::new(MemTable::try_new(table.schema(), vec![rows(table.name)])?);
+        // There is one load: it says all there is to know, of any time.
+        session.register_table(TableReference::bare(over_time(table.name)), Arc::clone(&rows) as _)?;
+        session.register_table(TableReference::bare(table.name), rows)?;
     }
     Ok(session)
 }

@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
 use datafusion::common::{plan_err, resources_err};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{
     FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
@@ -18,8 +19,9 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::context::resolve::Resolver;
-use crate::context::{self, Manifest};
-use crate::error::EngineError;
+use crate::context::then::{self, Tables};
+use crate::context::{self, ContextError, Moment, Sight};
+use crate::error::{EngineError, plain};
 use crate::lake::Lake;
 use crate::provider::Fresh;
 
@@ -63,12 +65,14 @@ pub(super) struct Runtime {
     pub(super) environment: Arc<RuntimeEnv>,
     pub(super) url: ObjectStoreUrl,
     pub(super) fresh: Arc<Fresh>,
+    /// Of the newest load.
     context: tokio::sync::Mutex<Option<Arc<Context>>>,
 }
 
-/// The current load of context tables, with what was computed from it.
+/// What is known of the context, with what was computed from it.
 pub(super) struct Context {
-    pub(super) manifest: Option<Manifest>,
+    pub(super) sight: Option<Sight>,
+    pub(super) tables: Tables,
     pub(super) resolver: Arc<Resolver>,
 }
 
@@ -103,25 +107,43 @@ impl Runtime {
         RuntimeEnvBuilder::from_runtime_env(&self.environment).with_memory_pool(Arc::new(pool)).build_arc()
     }
 
-    /// The context load that is current now; read once for as long as it stays so.
-    pub(super) async fn context(&self, lake: &Lake) -> Result<Arc<Context>, EngineError> {
+    /// What is known of the context; of what is known now it is read once for as long as that stays so.
+    pub(super) async fn context(&self, lake: &Lake, moment: &Moment) -> Result<Arc<Context>, EngineError> {
         let store = lake.object_store();
-        let broken = |load: &str, what: String| EngineError::Context { load: load.to_owned(), what };
-        let manifest =
-            context::current(store.as_ref()).await.map_err(|e| broken("current", e.to_string()))?;
+        let broken = |what: String| EngineError::Context { load: "current".to_owned(), what };
+        let sight = context::sight(store.as_ref(), &moment.known).await.map_err(|error| match error {
+            ContextError::NoLoad => EngineError::Question {
+                what: "the context load",
+                found: "none of that name".to_owned(),
+                expected: "one that was made and is kept",
+            },
+            error => broken(error.to_string()),
+        })?;
+        if *moment != Moment::default() {
+            return self.read(sight, moment.as_of).await;
+        }
         let mut kept = self.context.lock().await;
         if let Some(kept) = kept.as_ref()
-            && kept.manifest == manifest
+            && kept.sight == sight
         {
             return Ok(Arc::clone(kept));
         }
-        let resolver = match &manifest {
-            Some(m) => Resolver::read(store.as_ref(), m).await.map_err(|e| broken(&m.id, e.to_string()))?,
-            None => Resolver::default(),
-        };
-        let context = Arc::new(Context { manifest, resolver: Arc::new(resolver) });
+        let context = self.read(sight, None).await?;
         *kept = Some(Arc::clone(&context));
         Ok(context)
+    }
+
+    async fn read(&self, sight: Option<Sight>, as_of: Option<i64>) -> Result<Arc<Context>, EngineError> {
+        let load = sight.as_ref().map(|sight| sight.shown.id.clone()).unwrap_or_default();
+        let broken = |e: DataFusionError| EngineError::Context { load: load.clone(), what: plain(&e) };
+        let tables =
+            then::tables(sight.as_ref(), as_of, &self.environment, &self.url).await.map_err(&broken)?;
+        let all = async |table: &str| -> Result<Vec<RecordBatch>, EngineError> {
+            then::rows(&tables, table, &[], &self.environment).await.map_err(&broken)
+        };
+        let (accounts, identities) = (all("accounts").await?, all("identities").await?);
+        let resolver = Resolver::of(&accounts, &identities, &all("staff").await?).asked_of(as_of);
+        Ok(Arc::new(Context { sight, tables, resolver: Arc::new(resolver) }))
     }
 }
 

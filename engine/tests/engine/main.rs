@@ -3,6 +3,7 @@
 
 mod attacks;
 mod context;
+mod history;
 mod pruning;
 mod sessions;
 mod sql_files;

@@ -151,6 +151,16 @@ pub async fn small() -> World {
                  SE-A,19701063-2391,Anna Kask,Sjuksköterska,Storg 1,12345,2020-01-01,\n",
             ),
             (
+                "subjects",
+                "subject_id,name,address,postcode,protected_identity,public_figure,deceased_on\n\
+                 191212121212,Tolvan,STORG 1 ,123 45,nej,nej,\n\
+                 201212121212,Agda,Storg 1,12345,ja,nej,\n",
+            ),
+            (
+                "kinship",
+                "subject_id,related_id,kind,valid_from,valid_to\n201212121212,R99120012AB,child,2026-01-01,2026-03-31\n",
+            ),
+            (
                 "units",
                 "care_unit_id,name,care_provider_id,care_provider_name,colour\nU1,Vårdcentralen,P1,Regionen,blue\n",
             ),

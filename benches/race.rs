@@ -7,7 +7,8 @@
 //! `INSYN_ANY_BUILD=1` that is all that a run is for, as in `.ci/run`: a debug build answers the same.
 //!
 //! Insyn is asked over HTTP by one client that keeps its connection, and writes down each look; the peers are asked inside
-//! of their process. Each has two threads.
+//! of their process. Each has two threads. `INSYN_RACE_LIVE` (0) says for how many seconds records are
+//! asked for at last while a log of another source grows by 20 MB/s, over a copy that goes away.
 
 #![allow(
     clippy::print_stdout,
@@ -24,9 +25,9 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use insyn_benches::{Serving, command, high_water, setting};
+use insyn_benches::{Serving, audit_event, command, high_water, setting};
 
 const CONFIG: &str = r#"
 [organisation]
@@ -53,6 +54,13 @@ purpose = "Syfte"
 subject_id = "Personnummer"
 subject_name = "Patient"
 activity_level = "Del"
+"#;
+/// A second source, whose log grows while records are asked for.
+const LIVE: &str = r#"
+[[source]]
+name = "live"
+format = "fhir-audit-event"
+path = ["live/*.ndjson"]
 "#;
 const HEADER: &str =
     "LoggId;Tidpunkt;Användare;Namn;Yrkesroll;Enhet;Enhetsnamn;Åtgärd;Syfte;Personnummer;Patient;Del\n";
@@ -123,6 +131,10 @@ fn main() {
             let known = *answers.entry(format!("{question} {asked}")).or_insert(answer);
             assert_eq!(known, answer, "{who} answers {question} otherwise");
         }
+    }
+    let seconds: u64 = setting("INSYN_RACE_LIVE", 0);
+    if seconds > 0 {
+        while_it_grows(&folder, &subjects, Duration::from_secs(seconds));
     }
 }
 
@@ -304,6 +316,78 @@ fn each(
         at(1.0),
         times.len()
     );
+}
+
+/// Asks for records while a log grows beside: over a copy whose data files are the same ones on disk.
+fn while_it_grows(folder: &Path, subjects: &[String], time: Duration) {
+    let copy = folder.join("growing");
+    let _ = fs::remove_dir_all(&copy);
+    fs::create_dir_all(copy.join("live")).unwrap();
+    let linked = Command::new("cp").arg("-al").args([&folder.join("lake"), &copy.join("lake")]).status();
+    assert!(linked.unwrap().success(), "the lake cannot be copied");
+    fs::write(copy.join("insyn.toml"), format!("{CONFIG}{LIVE}")).unwrap();
+    let token =
+        command(&copy, &["token", "create", "--name", "race", "--role", "service", "--allow", "trace"]);
+    let mut serving = Serving::start(&copy);
+    let mut client = Client::connect(&serving.address, token.trim());
+    let path = |id: &str| format!("/api/v1/subjects/{id}/accesses?limit=100&reason=race&columns={COLUMNS}");
+    subjects.iter().take(100).for_each(|subject| drop(client.get(&path(subject))));
+    let (until, log) = (Instant::now() + time, copy.join("live/live.ndjson"));
+    let people = subjects.to_vec();
+    let writing = std::thread::spawn(move || grow(&log, &people, until));
+    let mut times = Vec::new();
+    for subject in subjects.iter().cycle().take_while(|_| Instant::now() < until) {
+        let start = Instant::now();
+        client.get(&path(subject));
+        times.push(start.elapsed().as_secs_f64() * 1000.0);
+    }
+    let (written, bytes) = writing.join().unwrap();
+    let resident = high_water(serving.child.id());
+    // What it had not read yet is read within a minute, or it did not keep up.
+    let (patience, ended) = (Instant::now() + Duration::from_secs(60), Instant::now());
+    let count = ["sql", "SELECT count(*) AS n FROM access_events WHERE source = 'live'", "--format", "json"];
+    let stored = || -> u64 {
+        let rows: Vec<BTreeMap<String, u64>> = serde_json::from_str(&command(&copy, &count)).unwrap();
+        rows[0]["n"]
+    };
+    while stored() < written {
+        assert!(Instant::now() < patience, "{written} lines were written, {} are stored", stored());
+    }
+    let behind = ended.elapsed().as_secs_f64();
+    serving.stop();
+    fs::remove_dir_all(&copy).unwrap();
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    println!(
+        "| {RECORD}, while a log grows by {:.0} MB/s ({written} lines, the last stored at most {behind:.1} s later; resident {resident} MiB) | Insyn over HTTP, each look written down | {:.1} | {:.1} | {:.1} | {} |",
+        bytes as f64 / 1e6 / time.as_secs_f64(),
+        at(0.5),
+        at(0.95),
+        at(1.0),
+        times.len()
+    );
+}
+
+/// Writes 20 MB of FHIR audit events a second about these people until then; how many lines, and bytes.
+fn grow(log: &Path, people: &[String], until: Instant) -> (u64, u64) {
+    let mut log = File::create(log).unwrap();
+    let (mut written, mut bytes, start) = (0_u64, 0_u64, Instant::now());
+    while Instant::now() < until {
+        let mut lines = String::new();
+        while bytes + lines.len() as u64 <= (start.elapsed().as_secs_f64() * 20e6) as u64
+            && lines.len() < 1 << 20
+        {
+            let person = &people[(mixed(written) % people.len() as u64) as usize];
+            let event = audit_event(&format!("live-{written}"), (written % 500) as usize);
+            lines += &event.replace("194607222389", person);
+            lines.push('\n');
+            written += 1;
+        }
+        log.write_all(lines.as_bytes()).unwrap();
+        bytes += lines.len() as u64;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    (written, bytes)
 }
 
 fn count_rows(answer: &str) -> u64 {

@@ -311,8 +311,12 @@ pub enum RulesAction {
         #[command(flatten)]
         format: FormatOption,
     },
-    /// Run every rule's own cases.
-    Test,
+    /// Run the rules' own cases.
+    Test {
+        /// Only of these rules and explanations, by id [default: all].
+        #[arg(value_name = "RULE")]
+        rules: Vec<String>,
+    },
     /// Evaluate the rules.
     Run {
         /// From this time [default: all that is stored].

@@ -11,12 +11,12 @@ use insyn_engine::context::Moment;
 use insyn_engine::error::EngineError;
 use insyn_engine::lake::Lake;
 use insyn_engine::session::{Scope, Session};
-use insyn_ingest::Ingest;
 use insyn_ingest::health::Recent;
 use insyn_ingest::spool::{Look, OwnLog};
+use insyn_ingest::{Ingest, SourceConfig};
 use insyn_receive::Receivers;
 use insyn_review::Db;
-use insyn_rules::Pack;
+use insyn_rules::{Pack, ParamValue};
 
 use crate::commands::backup;
 use crate::config::Config;
@@ -85,7 +85,8 @@ impl House {
     }
 
     pub fn pack(&self) -> anyhow::Result<Pack> {
-        pack(self.config.rules.dir.as_deref().map(|dir| self.config.path(dir)).as_deref())
+        let pack = pack(self.config.rules.dir.as_deref().map(|dir| self.config.path(dir)).as_deref())?;
+        Ok(of_sources(pack, &self.config.sources))
     }
 
     /// The rules as they run on schedule: those that rest on address, kin, name, schedule or volume only when somebody
@@ -145,6 +146,19 @@ pub struct CommandLook {
     pub rows: u64,
 }
 
+/// Which sources count their records is said of the sources.
+fn of_sources(mut pack: Pack, sources: &[SourceConfig]) -> Pack {
+    let counting: Vec<String> =
+        sources.iter().filter(|source| source.numbered).map(|source| source.name.clone()).collect();
+    if counting.is_empty() {
+        return pack.without(MISSING_NUMBERS, "no source says that it counts its records (numbered = true)");
+    }
+    // An own pack may have none of that name.
+    let _ = pack.set(MISSING_NUMBERS, "sources", ParamValue::Texts(counting));
+    pack
+}
+
+const MISSING_NUMBERS: &str = "missing-numbers";
 const UNDECIDED: &str = "it rests on address, kin, name, schedule or volume, and [rules.intrusive] does not say who has decided \
     that it runs on schedule";
 

@@ -350,6 +350,12 @@ texts! {
     params: "Inställningar", "Parameters";
     sql_title: "Frågan i SQL", "The query in SQL";
     rule_findings: "Regelns fynd", "The rule's findings";
+    rule_schedule: "När den körs av sig själv", "When it runs by itself";
+    shadow_title: "Vad den skulle ha funnit", "What it would have found";
+    shadow_lead: "Regeln körs i skuggan: den räknas, men inget den finner når någon.", "The rule runs in the shadow: it is counted, and nothing that it finds reaches anybody.";
+    shadow_none: "Inget ännu.", "Nothing yet.";
+    shadow_week: "Vecka från", "Week from";
+    shadow_findings: "Fynd", "Findings";
     rule_description: "Vad den letar efter", "What it looks for";
     rule_ground: "Vad den vilar på", "What it rests on";
     rule_errs: "Hur den kan slå fel", "How it errs";
@@ -489,6 +495,7 @@ texts! {
     trial_adopt_lead: "Samordnaren bestämmer inställningar inom det som den personuppgiftsansvariga har beslutat. Den som sköter driften lägger filen i mappen för egna regler ([rules] dir), och den gäller när insyn serve har startats om.", "The coordinator chooses settings within what the controller has decided. Those who run the system put the file into the folder of own rules ([rules] dir), and it holds once insyn serve has been started anew.";
     status_experimental: "På prov", "Experimental";
     status_stable: "Stabil", "Stable";
+    status_shadow: "I skuggan", "In the shadow";
     status_deprecated: "Utgående", "Deprecated";
 
     // Roles

@@ -70,7 +70,7 @@ fn an_honest_emergency_is_followed_by_a_note_and_a_planted_one_is_not() {
     let world = world();
     let noted = |look: &Access| {
         world.accesses.iter().any(|other| {
-            other.subject == look.subject
+            (other.subject, other.staff) == (look.subject, look.staff)
                 && other.activity == Activity::Write
                 && (look.at..look.at + 24 * HOUR).contains(&other.at)
         })

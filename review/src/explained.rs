@@ -113,7 +113,7 @@ fn within(query: &mut QueryBuilder<Sqlite>, principal: &Principal) -> Result<(),
 }
 
 /// One of these; of an empty list, none.
-fn one_of(query: &mut QueryBuilder<Sqlite>, column: &str, ids: &[String]) {
+pub(crate) fn one_of(query: &mut QueryBuilder<Sqlite>, column: &str, ids: &[String]) {
     query.push(format!(" AND {column} IN ("));
     let mut list = query.separated(", ");
     if ids.is_empty() {

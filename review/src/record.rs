@@ -82,6 +82,7 @@ impl Db {
         crate::runs::put(&mut tx, run, recorded).await?;
         crate::explained::put(&mut tx, &run.explained).await?;
         crate::marks::put(&mut tx, &run.run_id, &run.marks).await?;
+        crate::shadow::put(&mut tx, &run.run_id, &run.shadow).await?;
         commit(tx, DOING).await?;
         tracing::info!(
             run = run.run_id,

@@ -135,7 +135,7 @@ async fn judged(
     organisation: &Organisation,
     window: Window,
 ) -> Result<Judged, RunError> {
-    let pack = pack.clone().only(|rule| which.contains(&rule.id));
+    let pack = pack.clone().only(|rule| which.contains(&rule.id)).out_of_the_shadow();
     let report = run(&pack, session, organisation, window, None).await?;
     let failed = report.record.rules.iter().filter_map(|run| Some((run.rule_id.clone(), why(run)?)));
     Ok(Judged { failed: failed.collect(), findings: report.findings })

@@ -108,6 +108,9 @@ impl Lint<'_> {
                 self.add(at, what);
             }
         }
+        if self.rule.kind == Kind::Source && self.rule.settles().is_none() {
+            self.add(at, "a rule about sources needs settles_after: records come late".into());
+        }
         if self.rule.kind == Kind::Absence {
             match (self.rule.settles(), self.rule.looks_around) {
                 // Of a day the whole day is seen in any case.
@@ -135,7 +138,7 @@ impl Lint<'_> {
             }
         }
         // Sentences can be made in SQL too.
-        if let Some(word) = sentence::judgement(&self.rule.sql) {
+        if let Some(word) = self.rule.queries().find_map(sentence::judgement) {
             let at = self.places.text.to_lowercase().find(word).unwrap_or(self.places.sql.start);
             self.add(
                 at,
@@ -145,7 +148,10 @@ impl Lint<'_> {
     }
 
     fn params(&mut self) {
-        let used: BTreeSet<String> = sql::placeholders(&self.rule.sql);
+        let mut used: BTreeSet<String> = self.rule.queries().flat_map(sql::placeholders).collect();
+        used.extend(
+            self.rule.settles_after.as_ref().and_then(|wait| wait.strip_prefix('$')).map(str::to_owned),
+        );
         for (name, param) in &self.rule.params {
             let at = self.places.params.get(name).map_or(0, |r| r.start);
             if !used.contains(name) {
@@ -167,8 +173,8 @@ impl Lint<'_> {
     }
 
     fn cases(&mut self) {
-        let positive = self.rule.cases.iter().filter(|c| !c.hits.is_empty()).count();
-        let negative = self.rule.cases.iter().filter(|c| c.hits.is_empty() && !c.not_evaluated).count();
+        let positive = self.rule.cases.iter().filter(|c| c.finds()).count();
+        let negative = self.rule.cases.iter().filter(|c| !c.finds() && !c.not_evaluated).count();
         if positive == 0 || negative == 0 {
             let what = format!(
                 "found {positive} cases that hit and {negative} that do not, expected at least one of each"
@@ -223,7 +229,7 @@ impl Lint<'_> {
         let rendered = match sql::render(&self.rule.sql, &self.rule.params, (0, 1)) {
             Ok(rendered) => rendered,
             Err(fault) => {
-                let at = self.sql_byte(fault.line, fault.column);
+                let at = self.sql_byte(self.places.sql.start, fault.line, fault.column);
                 self.add(at, fault.what);
                 return Ok(());
             }
@@ -248,13 +254,11 @@ impl Lint<'_> {
         if self.rule.explains.is_none() {
             crate::explain::lay(&[], &desk, (0, 1)).await.map_err(DataFusionError::Plan)?;
         }
+        self.history(&desk).await;
         let plan = match desk.ctx.sql(&rendered.sql).await {
             Ok(frame) => frame,
             Err(error) => {
-                let (line, column, what) = explain(&error, &rendered.sql, &desk);
-                let (line, column) = rendered.back(line, column);
-                let at = self.sql_byte(line, column);
-                self.add(at, what);
+                self.add_planning(&error, &rendered, self.places.sql.start, &desk);
                 return Ok(());
             }
         };
@@ -303,9 +307,36 @@ impl Lint<'_> {
         Ok(())
     }
 
-    /// The byte of the file that a line and column of the SQL are at.
-    fn sql_byte(&self, line: u64, column: u64) -> usize {
-        let start = self.places.sql.start;
+    /// Each step of what it reads of the time before must give whose.
+    async fn history(&mut self, desk: &Desk) {
+        for (step, place) in self.rule.history.iter().zip(self.places.history.clone()) {
+            let rendered = match sql::render(&step.of, &self.rule.params, (0, 1)) {
+                Ok(rendered) => rendered,
+                Err(fault) => {
+                    let at = self.sql_byte(place.start, fault.line, fault.column);
+                    self.add(at, fault.what);
+                    continue;
+                }
+            };
+            match desk.ctx.sql(&rendered.sql).await {
+                Err(error) => self.add_planning(&error, &rendered, place.start, desk),
+                Ok(plan) if !plan.schema().fields().iter().any(|field| field.name() == "actor_id") => {
+                    self.add(place.start, "the SQL of a history gives no column actor_id".into());
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn add_planning(&mut self, error: &DataFusionError, rendered: &sql::Rendered, start: usize, desk: &Desk) {
+        let (line, column, what) = explain(error, &rendered.sql, desk);
+        let (line, column) = rendered.back(line, column);
+        let at = self.sql_byte(start, line, column);
+        self.add(at, what);
+    }
+
+    /// The byte of the file that a line and column of the SQL that begins at `start` are at.
+    fn sql_byte(&self, start: usize, line: u64, column: u64) -> usize {
         let text = &self.places.text[start..];
         let quotes = text.chars().take_while(|c| *c == '\'' || *c == '"').count().min(3);
         let mut at = start + quotes;

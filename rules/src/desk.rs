@@ -9,7 +9,7 @@
 //! - `unit_reach` (care_unit_id, near_unit_id): a unit and those whose relations count as its own: itself, every unit
 //!   above it, and the parts right below it;
 //! - `explained` (segment, seq, explanation, explains, by_user, made_at): the looks that explanations have a reason for;
-//! - `unexplained` and `record_history`: see [`crate::history`];
+//! - `unexplained`, `record_history`, `user_history` and `source_hours`: see [`crate::history`];
 //! - `assigned` (user_id, care_unit_id, near_unit_id, valid_from, valid_to): `assignments` through `unit_reach`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -26,7 +26,7 @@ use insyn_engine::context::over_time;
 use insyn_engine::session::Session;
 
 use crate::explain::EXPLAINED;
-use crate::history::{RECORD_HISTORY, UNEXPLAINED};
+use crate::history::{RECORD_HISTORY, SOURCE_HOURS, UNEXPLAINED, USER_HISTORY};
 use crate::pack::Pack;
 use crate::rule::Rule;
 use crate::sight::Sight;
@@ -142,6 +142,7 @@ impl Desk {
         desk.lay_units().await?;
         desk.lay(&Sight::of(0, 0)).await?;
         desk.lay_history((0, 0)).await?;
+        desk.lay_no_history()?;
         Ok(desk)
     }
 
@@ -236,8 +237,8 @@ impl Desk {
 
     /// The names of everything a rule may read, for those who misspell one.
     pub fn tables(&self) -> Vec<String> {
-        let own = ["accesses", "looks", "unit_reach", "assigned", EXPLAINED, UNEXPLAINED, RECORD_HISTORY];
-        let own = own.into_iter();
+        let own = ["accesses", "looks", "unit_reach", "assigned", EXPLAINED].into_iter();
+        let own = own.chain([UNEXPLAINED, RECORD_HISTORY, USER_HISTORY, SOURCE_HOURS]);
         own.chain(LAKE_TABLES.iter().copied()).chain(context_tables()).map(str::to_owned).collect()
     }
 

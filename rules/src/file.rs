@@ -9,8 +9,13 @@ use toml::{Spanned, Value};
 use crate::check::Problem;
 use crate::pack::unknown;
 use crate::rule::{
-    Case, CaseValue, Duration, Explains, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize,
+    Case, CaseValue, Duration, Explains, History, Kind, Level, Param, ParamValue, Rule, Status, Text,
+    WindowSize,
 };
+use crate::schedule::Schedule;
+
+/// No rule looks further back at what users did, in minutes: 400 days.
+const FARTHEST: i64 = 400 * 1440;
 
 /// What a file turned out to be.
 pub(crate) enum Read {
@@ -26,6 +31,8 @@ pub(crate) struct Places {
     pub text: String,
     pub id: Range<usize>,
     pub sql: Range<usize>,
+    /// The SQL of each step of its history.
+    pub history: Vec<Range<usize>>,
     pub needs: Vec<Range<usize>>,
     /// Each text for people: (key, range), as ("why.sv", …).
     pub words: Vec<(String, Range<usize>)>,
@@ -40,6 +47,7 @@ pub(crate) struct Override {
     pub level: Option<Level>,
     pub status: Option<Status>,
     pub lift: Option<f64>,
+    pub schedule: Option<Schedule>,
     pub params: BTreeMap<String, (Range<usize>, ParamValue)>,
     pub file: String,
     pub text: String,
@@ -68,6 +76,11 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Read, Problem> {
             level: raw.level,
             status: raw.status,
             lift: raw.lift.map(lift).transpose().map_err(|(span, what)| problem(Some(span), what))?,
+            schedule: raw
+                .schedule
+                .map(schedule)
+                .transpose()
+                .map_err(|(span, what)| problem(Some(span), what))?,
             params,
             file: file.to_owned(),
             text: text.to_owned(),
@@ -109,6 +122,16 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Read, Problem> {
     let duration = |value: Option<Spanned<String>>| {
         value.map(|v| Duration::parse(v.as_ref()).map_err(|what| problem(Some(v.span()), what))).transpose()
     };
+    let mut history = Vec::new();
+    for raw in raw.history {
+        let back = Duration::parse(raw.back.as_ref()).and_then(|back| match back.minutes <= FARTHEST {
+            true => Ok(back),
+            false => Err(format!("found \"{back}\", expected at most {} days", FARTHEST / 1440)),
+        });
+        let back = back.map_err(|what| problem(Some(raw.back.span()), what))?;
+        places.history.push(raw.of.span());
+        history.push(History { back, of: raw.of.into_inner() });
+    }
     let mut cases = Vec::new();
     for raw in raw.case {
         let at = raw.span().start;
@@ -147,6 +170,8 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Read, Problem> {
         looks_around: duration(raw.looks_around)?,
         looks_back: duration(raw.looks_back)?,
         reads: raw.reads,
+        schedule: raw.schedule.map(schedule).transpose().map_err(|(span, what)| problem(Some(span), what))?,
+        history,
         params,
         sql: raw.sql.into_inner(),
         cases,
@@ -230,11 +255,21 @@ struct RawRule {
     looks_around: Option<Spanned<String>>,
     looks_back: Option<Spanned<String>>,
     reads: Option<String>,
+    schedule: Option<Spanned<String>>,
+    #[serde(default)]
+    history: Vec<RawHistory>,
     #[serde(default)]
     parameters: BTreeMap<String, Spanned<RawParam>>,
     sql: Spanned<String>,
     #[serde(default)]
     case: Vec<Spanned<RawCase>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHistory {
+    back: Spanned<String>,
+    of: Spanned<String>,
 }
 
 fn match_kind() -> Kind {
@@ -265,6 +300,7 @@ struct RawOverride {
     level: Option<Level>,
     status: Option<Status>,
     lift: Option<Spanned<f64>>,
+    schedule: Option<Spanned<String>>,
     #[serde(default)]
     parameters: BTreeMap<String, Spanned<Value>>,
 }
@@ -292,6 +328,10 @@ fn lift(raw: Spanned<f64>) -> Result<f64, (Range<usize>, String)> {
         true => Ok(lift),
         false => Err((span, format!("lift: found {lift}, expected how many times oftener than by chance"))),
     }
+}
+
+fn schedule(raw: Spanned<String>) -> Result<Schedule, (Range<usize>, String)> {
+    Schedule::parse(raw.as_ref()).map_err(|what| (raw.span(), what))
 }
 
 fn settles(text: &str, params: &BTreeMap<String, Param>) -> Result<(), String> {

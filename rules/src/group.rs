@@ -12,7 +12,7 @@ use crate::evidence::{self, Asked};
 use crate::finding::{Event, Finding, FindingStatus, Outcome, identity, rfc3339};
 use crate::hits::Hit;
 use crate::rest::most;
-use crate::rule::{Level, Rule, Text};
+use crate::rule::{Kind, Level, Rule, Status, Text};
 use crate::run::{Limits, Window, in_time};
 use crate::score::{self, Other, Part};
 use crate::usual;
@@ -43,10 +43,13 @@ pub(crate) async fn findings(
     let mut by_pair: HashMap<Pair, Vec<(i64, usize, Level)>> = HashMap::new();
     let mut groups: BTreeMap<Key, Vec<Hit>> = BTreeMap::new();
     for hit in hits {
-        by_pair
-            .entry((hit.user.clone(), hit.subject.clone()))
-            .or_default()
-            .push((hit.at, hit.rule, hit.level));
+        // A rule in the shadow says nothing to the others.
+        if rules[hit.rule].status != Status::Shadow {
+            by_pair
+                .entry((hit.user.clone(), hit.subject.clone()))
+                .or_default()
+                .push((hit.at, hit.rule, hit.level));
+        }
         let calendar = calendars[hit.rule].window(hit.at).clone();
         groups.entry((hit.rule, hit.user.clone(), hit.subject.clone(), calendar)).or_default().push(hit);
     }
@@ -169,6 +172,9 @@ fn finding(
         }),
     };
     finding.rest_on(events, &sentences, whole);
+    if rule.kind == Kind::Source {
+        finding.is_about_a_source(sentences);
+    }
     finding.settles_at = rule.settles().map(|wait| finding.last_at.saturating_add(wait.micros()));
     finding
 }

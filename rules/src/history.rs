@@ -7,20 +7,30 @@
 //!   looks and [`AFTER`] after them, and holds nobody else's records: few of a day's looks are left unexplained, so that
 //!   weeks are read for few persons.
 //!
-//! An explanation that reads them never reads `explained`, and what it explains is in neither: no explanation of this kind
+//! - `user_history` (actor_id, day, source, account, unit, record, n): what some users did before, for a rule that says of whom
+//!   and how far back (`history` in its file). It is laid out for each rule and slice anew, and counted by those of the
+//!   columns that the rule's SQL names.
+//! - `source_hours` (source, hour, events, controller_id): how many records each source gave in each hour, from five weeks
+//!   before the slice.
+//!
+//! An explanation that reads the first two never reads `explained`, and what it explains is in neither: no explanation of this kind
 //! can rest on another one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::common::JoinType;
 use datafusion::error::DataFusionError;
+use datafusion::functions_aggregate::expr_fn::{bool_or, count};
+use datafusion::prelude::{col, lit};
+use insyn_engine::session::OWN_SOURCE;
 
 use crate::desk::{Desk, IS_LOOK, text_array};
 use crate::explain::{BY_USER, EXPLAINED};
 use crate::rule::Rule;
+use crate::run::plain;
 use crate::sql;
 
 /// The looks that still have no good reason.
@@ -28,7 +38,22 @@ pub(crate) const UNEXPLAINED: &str = "unexplained";
 /// What was done in these records.
 pub(crate) const RECORD_HISTORY: &str = "record_history";
 
+/// What users did before.
+pub(crate) const USER_HISTORY: &str = "user_history";
+/// What sources gave.
+pub(crate) const SOURCE_HOURS: &str = "source_hours";
+
+/// Columns of `user_history` that are there when they are named, and what they are made of.
+const COUNTED_BY: [(&str, &str); 4] = [
+    ("source", "source"),
+    ("account", "lower(user_id)"),
+    ("unit", "care_unit_id"),
+    ("record", "subject_key(subject_id)"),
+];
+
 const DAY: i64 = 86_400_000_000;
+/// How far back `source_hours` reaches, µs.
+const HOURS_BEFORE: i64 = 37 * DAY;
 /// So long before a look, µs; a day more than parameters allow, for local days.
 const BEFORE: i64 = 31 * DAY;
 /// So long after it: as long as what is unexplained is looked at again.
@@ -85,8 +110,8 @@ impl Desk {
         let keys = self.source.read_batch(keys)?;
         let theirs =
             looks.join(keys, JoinType::LeftSemi, &["subject_key", "care_unit_id"], &["id", "unit"], None)?;
-        let each = ["subject_key", "care_unit_id", "actor_id", "day"].map(datafusion::prelude::col);
-        let wrote = datafusion::functions_aggregate::expr_fn::bool_or(datafusion::prelude::col("writes"));
+        let each = ["subject_key", "care_unit_id", "actor_id", "day"].map(col);
+        let wrote = bool_or(col("writes"));
         let history = theirs.aggregate(each.to_vec(), vec![wrote.alias("wrote")])?;
         let schema = Arc::new(Schema::new(history.schema().fields().clone()));
         let parts = if nobody { Vec::new() } else { history.collect_partitioned().await? };
@@ -115,5 +140,89 @@ impl Desk {
             vec![Arc::new(StringArray::from(ids)), Arc::new(StringArray::from(units))],
         )?;
         Ok((keys, persons))
+    }
+
+    /// Lays out what a rule reads of the time before a slice: step by step of whom, and how far back.
+    pub(crate) async fn look_back(&self, rule: &Rule, slice: (i64, i64)) -> Result<(), String> {
+        let words: BTreeSet<String> = rule.words().into_iter().collect();
+        if words.contains(SOURCE_HOURS) {
+            self.lay_hours(slice).await.map_err(|e| plain(&e))?;
+        }
+        let columns: Vec<(&str, &str)> =
+            COUNTED_BY.into_iter().filter(|(name, _)| words.contains(*name)).collect();
+        for step in &rule.history {
+            let of = sql::render(&step.of, &rule.params, slice).map_err(|fault| fault.what)?.sql;
+            let laid = async {
+                let actors = self.ctx.sql(&format!("select distinct actor_id from ({of}\n) as x")).await?;
+                let actors = actors.collect().await?;
+                self.lay_user_history(&actors, step.back.micros(), slice, &columns).await
+            };
+            laid.await.map_err(|e: DataFusionError| plain(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Empty tables, so that SQL which reads them can be planned.
+    pub(crate) fn lay_no_history(&self) -> Result<(), DataFusionError> {
+        let text = |name: &str| Field::new(name, DataType::Utf8, true);
+        let mut fields = vec![text("actor_id"), Field::new("day", DataType::Date32, true)];
+        fields.extend(COUNTED_BY.map(|(name, _)| text(name)));
+        fields.push(Field::new("n", DataType::Int64, false));
+        self.put(USER_HISTORY, Arc::new(Schema::new(fields)), Vec::new())?;
+        let hour = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let hours = vec![
+            text("source"),
+            Field::new("hour", hour, true),
+            Field::new("events", DataType::Int64, false),
+            text("controller_id"),
+        ];
+        self.put(SOURCE_HOURS, Arc::new(Schema::new(hours)), Vec::new())
+    }
+
+    async fn lay_user_history(
+        &self,
+        actors: &[RecordBatch],
+        back: i64,
+        slice: (i64, i64),
+        columns: &[(&str, &str)],
+    ) -> Result<(), DataFusionError> {
+        let mut ids = Vec::new();
+        for batch in actors {
+            ids.extend(text_array(batch, 0)?.iter().flatten().map(str::to_owned));
+        }
+        let nobody = ids.is_empty();
+        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, false)]));
+        let keys = RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(ids))])?;
+        // A day more on either side: of whole local days.
+        let (from, to) = (slice.0.saturating_sub(back).saturating_sub(DAY), slice.1.saturating_add(DAY));
+        let made: String = columns.iter().map(|(name, of)| format!(", {of} as {name}")).collect();
+        let query = format!(
+            "select actor_id(source, user_id, occurred_at) as actor_id, local_date(occurred_at) as day{made} \
+             from user_accesses where source <> '{OWN_SOURCE}' and user_id is not null \
+             and occurred_at >= {} and occurred_at < {}",
+            sql::timestamp(from),
+            sql::timestamp(to)
+        );
+        let keys = self.source.read_batch(keys)?;
+        let theirs =
+            self.source.sql(&query).await?.join(keys, JoinType::LeftSemi, &["actor_id"], &["id"], None)?;
+        let each = ["actor_id", "day"].into_iter().chain(columns.iter().map(|(name, _)| *name)).map(col);
+        let counted = theirs.aggregate(each.collect(), vec![count(lit(1_i64)).alias("n")])?;
+        let schema = Arc::new(Schema::new(counted.schema().fields().clone()));
+        let parts = if nobody { Vec::new() } else { counted.collect_partitioned().await? };
+        self.put(USER_HISTORY, schema, parts)
+    }
+
+    async fn lay_hours(&self, slice: (i64, i64)) -> Result<(), DataFusionError> {
+        let query = format!(
+            "select source, date_trunc('hour', occurred_at) as hour, count(*) as events, \
+             max(controller_id) as controller_id from access_events \
+             where source <> '{OWN_SOURCE}' and occurred_at >= {} and occurred_at < {} group by 1, 2",
+            sql::timestamp(slice.0.saturating_sub(HOURS_BEFORE)),
+            sql::timestamp(slice.1.saturating_add(DAY))
+        );
+        let frame = self.source.sql(&query).await?;
+        let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
+        self.put(SOURCE_HOURS, schema, frame.collect_partitioned().await?)
     }
 }

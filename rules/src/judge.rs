@@ -113,10 +113,16 @@ impl<'a> State<'a> {
         self.run.rows = 0;
     }
 
-    /// An absence is judged only when its source has been read past the time within which it could have ended.
+    /// An absence is judged only when its source has been read past the time within which it could have ended; what a
+    /// source does not say, when some other one has been read so far.
     pub fn ripe(&mut self, hit: &Hit, read_to: &HashMap<String, i64>, window: Window, zone: Tz) -> bool {
-        let (Kind::Absence, Some(wait)) = (self.rule.kind, self.rule.settles()) else { return true };
-        let ripe = read_to.get(&hit.source).is_some_and(|read| *read >= hit.at.saturating_add(wait.micros()));
+        let Some(wait) = self.rule.settles() else { return true };
+        let read = match self.rule.kind {
+            Kind::Absence => read_to.get(&hit.source),
+            Kind::Source => read_to.values().max(),
+            _ => return true,
+        };
+        let ripe = read.is_some_and(|read| *read >= hit.at.saturating_add(wait.micros()));
         if !ripe && window.holds(hit.at) {
             self.run.waiting += 1;
             let day = CalendarWindow::of(WindowSize::Day, hit.at, zone);
@@ -163,6 +169,8 @@ pub(crate) async fn judge(
     waiting: &mut Waiting<'_>,
 ) -> Result<Vec<Hit>, String> {
     let rule = state.rule;
+    let looked = tokio::time::timeout(limits.rule_time, desk.look_back(rule, slice));
+    looked.await.map_err(|_| past(limits))??;
     let rendered = sql::render(&rule.sql, &rule.params, slice).map_err(|f| f.what)?;
     let left = limits.rule_rows.saturating_sub(state.run.rows as usize);
     let answer = async {
@@ -218,6 +226,10 @@ pub(crate) async fn judge(
     }
     state.run.rows += found.len() as u64;
     Ok(found)
+}
+
+fn past(limits: Limits) -> String {
+    format!("stopped after {} seconds, its time limit", limits.rule_time.as_secs())
 }
 
 /// The units that each person is assigned to, at any time.

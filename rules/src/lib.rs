@@ -33,9 +33,11 @@ mod record;
 mod rest;
 mod rule;
 mod run;
+mod schedule;
 mod score;
 mod sentence;
 mod settle;
+mod shadow;
 mod share;
 mod sight;
 mod spans;
@@ -54,10 +56,13 @@ pub use measure::{Measured, MeasuredExplanation, Share, measure};
 pub use pack::{Pack, PackError};
 pub use record::{
     FindingStore, Judged, NotEvaluated, Pair, Recorded, RuleMark, RuleRun, RuleState, RunRecord, RunReport,
-    Spent, StoreError,
+    Shadowed, Spent, StoreError,
 };
-pub use rule::{Case, Duration, Explains, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize};
+pub use rule::{
+    Case, Duration, Explains, History, Kind, Level, Param, ParamValue, Rule, Status, Text, WindowSize,
+};
 pub use run::{ContextState, Limits, RunError, Window, evaluate, run, run_news};
+pub use schedule::{Schedule, is_due};
 pub use score::{Grade, Of, Part};
 pub use share::{Explained, ExplainedDay};
 pub use spans::Spans;

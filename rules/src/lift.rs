@@ -47,12 +47,10 @@ pub struct Lift {
 /// When the tables that every rule reads cannot be read.
 pub async fn lift(pack: &Pack, session: &Session, window: Window) -> Result<Vec<Lift>, RunError> {
     let zone = session.zone();
-    // An absence is about what follows an access; a fake log has nothing that follows.
-    let rules: Vec<&Rule> = pack
-        .rules()
-        .iter()
-        .filter(|rule| rule.status != Status::Deprecated && rule.kind != Kind::Absence)
-        .collect();
+    // An absence is about what follows an access; a fake log has nothing that follows. A source is nobody.
+    let is_about_pairs = |rule: &&Rule| !matches!(rule.kind, Kind::Absence | Kind::Source);
+    let rules = pack.rules().iter().filter(|rule| rule.status != Status::Deprecated);
+    let rules: Vec<&Rule> = rules.filter(is_about_pairs).collect();
     let explanations: Vec<&Rule> = pack.explanations().collect();
     let read: Vec<&Rule> = rules.iter().chain(&explanations).copied().collect();
     let desk = Desk::over(session.datafusion(), &read).await?;
@@ -103,6 +101,7 @@ fn empty(rule: &Rule) -> Lift {
 
 /// How many pairs of user and person the rule names in the slice, how many accesses, and how many of these are explained.
 async fn named(rule: &Rule, desk: &Desk, slice: (i64, i64)) -> Result<[u64; 3], String> {
+    desk.look_back(rule, slice).await?;
     let rendered = sql::render(&rule.sql, &rule.params, slice).map_err(|fault| fault.what)?.sql;
     let (from, to) = (sql::timestamp(slice.0), sql::timestamp(slice.1));
     let query = format!(

@@ -7,7 +7,6 @@ use crate::explain::EXPLAINED;
 use crate::file::{self, Override, Places, Read, nearest};
 use crate::history::UNEXPLAINED;
 use crate::rule::{Level, ParamValue, Rule, Status};
-use crate::sql;
 
 /// Our rule files, by name. A test holds that this list and the folder are the same.
 const BUILTIN: &[(&str, &str)] = &[
@@ -21,14 +20,17 @@ const BUILTIN: &[(&str, &str)] = &[
     ("rules/pack/consent-moments-before.toml", include_str!("../pack/consent-moments-before.toml")),
     ("rules/pack/crowd.toml", include_str!("../pack/crowd.toml")),
     ("rules/pack/deceased.toml", include_str!("../pack/deceased.toml")),
+    ("rules/pack/dormant-account.toml", include_str!("../pack/dormant-account.toml")),
     ("rules/pack/emergency-after-refusal.toml", include_str!("../pack/emergency-after-refusal.toml")),
     ("rules/pack/emergency-without-note.toml", include_str!("../pack/emergency-without-note.toml")),
     ("rules/pack/export-lacks-row.toml", include_str!("../pack/export-lacks-row.toml")),
+    ("rules/pack/first-time-at-unit.toml", include_str!("../pack/first-time-at-unit.toml")),
     ("rules/pack/former-relation.toml", include_str!("../pack/former-relation.toml")),
     ("rules/pack/manager-subordinate.toml", include_str!("../pack/manager-subordinate.toml")),
     ("rules/pack/many-emergencies.toml", include_str!("../pack/many-emergencies.toml")),
     ("rules/pack/many-prints.toml", include_str!("../pack/many-prints.toml")),
     ("rules/pack/many-unexplained.toml", include_str!("../pack/many-unexplained.toml")),
+    ("rules/pack/missing-numbers.toml", include_str!("../pack/missing-numbers.toml")),
     ("rules/pack/neighbour.toml", include_str!("../pack/neighbour.toml")),
     ("rules/pack/no-care-relation.toml", include_str!("../pack/no-care-relation.toml")),
     ("rules/pack/other-provider.toml", include_str!("../pack/other-provider.toml")),
@@ -46,10 +48,12 @@ const BUILTIN: &[(&str, &str)] = &[
     ("rules/pack/same-surname.toml", include_str!("../pack/same-surname.toml")),
     ("rules/pack/searches-without-opening.toml", include_str!("../pack/searches-without-opening.toml")),
     ("rules/pack/shared-account.toml", include_str!("../pack/shared-account.toml")),
+    ("rules/pack/source-quiet.toml", include_str!("../pack/source-quiet.toml")),
     ("rules/pack/system-staff.toml", include_str!("../pack/system-staff.toml")),
     ("rules/pack/temporary-staff.toml", include_str!("../pack/temporary-staff.toml")),
     ("rules/pack/two-places.toml", include_str!("../pack/two-places.toml")),
     ("rules/pack/unusual-among-peers.toml", include_str!("../pack/unusual-among-peers.toml")),
+    ("rules/pack/unusual-volume.toml", include_str!("../pack/unusual-volume.toml")),
     ("rules/pack/watch-list.toml", include_str!("../pack/watch-list.toml")),
 ];
 
@@ -205,6 +209,23 @@ impl Pack {
         self
     }
 
+    /// The same pack, of which this rule is not judged, for this reason.
+    #[must_use]
+    pub fn without(mut self, id: &str, why: &str) -> Pack {
+        for rule in self.rules.iter_mut().filter(|rule| rule.id == id) {
+            rule.held_back = Some(why.to_owned());
+        }
+        self
+    }
+
+    /// The same pack with rules that are in the shadow judged as those on trial are, for whoever compares settings.
+    pub(crate) fn out_of_the_shadow(mut self) -> Pack {
+        for rule in self.rules.iter_mut().filter(|rule| rule.status == Status::Shadow) {
+            rule.status = Status::Experimental;
+        }
+        self
+    }
+
     /// Sets a parameter of a rule, for `--set rule.param=value` and for cases.
     ///
     /// # Errors
@@ -275,7 +296,7 @@ impl Pack {
     fn lean(&mut self) {
         let set: Vec<String> = self.explanations().map(Rule::setting).collect();
         for rule in &mut self.rules {
-            let leans = sql::words(&rule.sql).iter().any(|word| word == EXPLAINED || word == UNEXPLAINED);
+            let leans = rule.words().iter().any(|word| word == EXPLAINED || word == UNEXPLAINED);
             rule.leans_on = leans.then(|| set.join("; "));
         }
     }
@@ -324,6 +345,7 @@ impl Pack {
         changed.most = change.level.filter(|level| *level < rule.level).or(rule.most);
         changed.status = change.status.unwrap_or(rule.status);
         changed.lift = change.lift.or(rule.lift);
+        changed.schedule = change.schedule.or_else(|| rule.schedule.clone());
         *rule = changed;
     }
 }

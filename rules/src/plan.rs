@@ -259,7 +259,7 @@ fn digests(rule: &Rule, pack: &Pack, session: &Session) -> BTreeMap<String, Stri
     };
     let read = |rule: &&Rule| {
         let named = rule.needs.iter().chain(&rule.needs_one_of).chain(&rule.covered_by).cloned();
-        named.chain(sql::words(&rule.sql)).collect::<Vec<String>>()
+        named.chain(rule.words()).collect::<Vec<String>>()
     };
     let mut words: BTreeSet<String> = explanations.iter().chain([&rule]).flat_map(read).collect();
     if words.contains("assigned") {

@@ -7,6 +7,7 @@ use insyn_engine::lake::Mark;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::{Finding, time};
+use crate::rule::Level;
 use crate::share::Explained;
 use crate::spans::Spans;
 
@@ -109,6 +110,9 @@ pub struct RunRecord {
     /// How much is explained of the whole days that were judged; kept by itself, not in the run's own record.
     #[serde(skip)]
     pub explained: Explained,
+    /// What rules in the shadow found; kept by itself.
+    #[serde(skip)]
+    pub shadow: Vec<Shadowed>,
     /// How far the rules have judged by now; kept by itself, too. None of a rule that stays where it was.
     #[serde(skip)]
     pub marks: Vec<RuleMark>,
@@ -156,6 +160,25 @@ pub struct Spent {
     pub judging: u64,
     /// Making findings of what they named: scores, and copies of context rows.
     pub findings: u64,
+}
+
+/// A finding of a rule in the shadow: counted and shown to nobody. It says neither who nor whose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shadowed {
+    /// The id that the finding would have.
+    pub finding_id: String,
+    /// Which rule.
+    pub rule_id: String,
+    /// Its version.
+    pub rule_version: u32,
+    /// The Monday of its week, local, as 2026-03-02.
+    pub week: String,
+    /// From which unit.
+    pub care_unit_id: Option<String>,
+    /// Who answers for the records.
+    pub controller_id: Option<String>,
+    /// Its level.
+    pub level: Level,
 }
 
 /// A time that was judged.

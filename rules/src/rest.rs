@@ -22,6 +22,16 @@ impl Finding {
         serde_json::from_value(kept).unwrap_or_default()
     }
 
+    /// Rests on no access: what was seen is a source, and its rows stand for no look.
+    pub(crate) fn is_about_a_source(&mut self, sentences: Vec<Text>) {
+        (self.event_count, self.event_ids, self.reasons) = (0, Vec::new(), sentences);
+        self.evidence["events"] = Value::Array(Vec::new());
+        let parts =
+            self.score_parts().into_iter().filter(|part| part.of != score::Of::Occasions).collect::<Vec<_>>();
+        self.score = score::total(&parts);
+        self.evidence["score"] = serde_json::to_value(parts).unwrap_or_default();
+    }
+
     /// What is left when the accesses at these places of `event_ids` are taken away: their times, sentences, level and
     /// score go with them. `None` when nothing is left of what there was.
     pub fn without(&self, gone: impl Fn(usize) -> bool) -> Option<Finding> {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::words;
+use crate::schedule::Schedule;
 use crate::sql;
 
 /// A text in both languages.
@@ -79,6 +80,10 @@ pub struct Rule {
     pub looks_back: Option<Duration>,
     /// A condition that the accesses fulfil which its SQL reads around the period: others need not be there.
     pub reads: Option<String>,
+    /// When it is judged on schedule; each time, where there is none.
+    pub schedule: Option<Schedule>,
+    /// Of whom it reads what they did before, and how far back: each step asks about fewer and looks further.
+    pub history: Vec<History>,
     /// What an organisation may tune.
     pub params: BTreeMap<String, Param>,
     /// The SELECT, with `$parameter` for its parameters.
@@ -89,7 +94,21 @@ pub struct Rule {
     pub file: String,
 }
 
+/// Of whom a rule reads what they did before.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct History {
+    /// How far back from what is judged.
+    pub back: Duration,
+    /// A SELECT that gives their `actor_id`. From the second step on it may read the `user_history` of the step before.
+    pub of: String,
+}
+
 impl Rule {
+    /// Its SQL: that of each step of [`Rule::history`], and the one that names accesses.
+    pub(crate) fn queries(&self) -> impl Iterator<Item = &str> {
+        self.history.iter().map(|step| step.of.as_str()).chain([self.sql.as_str()])
+    }
+
     /// [`Rule::settles_after`] as it holds now.
     pub fn settles(&self) -> Option<Duration> {
         let text = self.settles_after.as_deref()?;
@@ -118,7 +137,7 @@ impl Rule {
     /// Whether it judges accesses together with others of their calendar window. An absence of a day does, too.
     pub(crate) fn sees_windows(&self) -> bool {
         match self.kind {
-            Kind::Match => false,
+            Kind::Match | Kind::Source => false,
             Kind::Absence => self.window == WindowSize::Day,
             _ => true,
         }
@@ -126,9 +145,7 @@ impl Rule {
 
     /// The words of its SQL that could be names of columns or tables, lower case.
     pub(crate) fn words(&self) -> Vec<String> {
-        let mut words = sql::words(&self.sql);
-        words.extend(self.reads.iter().flat_map(|reads| sql::words(reads)));
-        words
+        self.queries().chain(self.reads.as_deref()).flat_map(sql::words).collect()
     }
 
     /// Its name with version and parameters: what it finds follows from these.
@@ -161,6 +178,8 @@ words! {
         Experimental = "experimental",
         /// In use.
         Stable = "stable",
+        /// Judged and counted, by week and unit; its findings reach nobody.
+        Shadow = "shadow",
         /// Kept for old findings; not evaluated.
         Deprecated = "deprecated",
     }
@@ -193,6 +212,8 @@ words! {
         Ordered = "ordered",
         /// Something that did not follow.
         Absence = "absence",
+        /// What a source says or does not say, and nothing about who looked.
+        Source = "source",
     }
 }
 
@@ -392,6 +413,13 @@ pub enum CaseValue {
     Flag(bool),
     /// A number.
     Integer(i64),
+}
+
+impl Case {
+    /// Whether something is to be found: what is about a source hits no access.
+    pub(crate) fn finds(&self) -> bool {
+        !self.hits.is_empty() || self.findings.is_some_and(|findings| findings > 0)
+    }
 }
 
 impl Level {

@@ -30,6 +30,7 @@ use crate::plan::{self, Plan};
 use crate::record::{FindingStore, RuleRun, RuleState, RunRecord, RunReport, Spent, StoreError};
 use crate::rule::{Kind, Rule, Status, WindowSize};
 use crate::settle::Waiting;
+use crate::shadow;
 use crate::share::{Counting, Explained};
 use crate::sight::Sight;
 use crate::spans::Spans;
@@ -275,8 +276,9 @@ async fn judge_all(task: &Task<'_>) -> Result<Judged, RunError> {
         states[rule].run.settled += 1;
         settled.push(finding_id);
     }
-    for finding in &findings {
-        if let Some(state) = states.iter_mut().find(|s| s.run.rule_id == finding.rule_id) {
+    let (shadow, findings) = shadow::parted(&rules, findings, zone);
+    for id in findings.iter().map(|finding| &finding.rule_id).chain(shadow.iter().map(|one| &one.rule_id)) {
+        if let Some(state) = states.iter_mut().find(|s| s.run.rule_id == *id) {
             state.run.findings += 1;
         }
     }
@@ -297,6 +299,7 @@ async fn judge_all(task: &Task<'_>) -> Result<Judged, RunError> {
         rules: runs,
         spent: bench.spent,
         explained: bench.shares,
+        shadow,
         marks: Vec::new(),
     };
     Ok(Judged { record, findings, settled, waits })
@@ -488,15 +491,15 @@ pub(crate) fn slices(period: (i64, i64), pieces: u64) -> Vec<(i64, i64)> {
     cuts
 }
 
-/// How far each source has been read, where an absence that was named waits for that.
+/// How far each source has been read, where an absence or a silence that was named waits for that.
 async fn read_to(
     source: &SessionContext,
     hits: &[Hit],
     states: &[State<'_>],
 ) -> Result<HashMap<String, i64>, DataFusionError> {
-    let absences = || hits.iter().filter(|hit| states[hit.rule].rule.kind == Kind::Absence);
+    let waits = |hit: &&Hit| matches!(states[hit.rule].rule.kind, Kind::Absence | Kind::Source);
     let mut found = HashMap::new();
-    let Some(from) = absences().map(|hit| hit.at).min() else { return Ok(found) };
+    let Some(from) = hits.iter().filter(waits).map(|hit| hit.at).min() else { return Ok(found) };
     let query = format!(
         "select source, max(occurred_at) from access_events where occurred_at >= {} group by source",
         sql::timestamp(from)

@@ -6,7 +6,7 @@ mod measures;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use insyn_rules::{FindingStore, Limits, Pack, RuleState, RunReport, Window};
+use insyn_rules::{FindingStore, Limits, Pack, RuleRun, RuleState, RunReport, Window};
 use serde::Serialize;
 
 use crate::cli::{Rules, RulesAction};
@@ -30,7 +30,7 @@ pub async fn run(config: &Path, arguments: Rules) -> anyhow::Result<ExitCode> {
             measures::lift(config, from.as_deref(), to.as_deref(), format.chosen()).await
         }
         RulesAction::Check => check(&pack(own_folder(config)?.as_deref())?).await,
-        RulesAction::Test => test(&pack(own_folder(config)?.as_deref())?).await,
+        RulesAction::Test { rules } => test(&pack(own_folder(config)?.as_deref())?, &rules).await,
         RulesAction::Run { from, to, set, format, .. } if !set.is_empty() => {
             backtest::run(config, from.as_deref(), to.as_deref(), &set, format.chosen()).await
         }
@@ -57,6 +57,7 @@ struct Line<'a> {
     rule_version: u32,
     level: &'a str,
     status: &'a str,
+    schedule: Option<String>,
     title_sv: &'a str,
     title_en: &'a str,
     needs: &'a [String],
@@ -71,6 +72,7 @@ fn list(pack: &Pack, format: insyn_engine::output::Format) -> anyhow::Result<Exi
             rule_version: rule.version,
             level: rule.level.as_str(),
             status: rule.status.as_str(),
+            schedule: rule.schedule.as_ref().map(ToString::to_string),
             title_sv: &rule.title.sv,
             title_en: &rule.title.en,
             needs: &rule.needs,
@@ -94,8 +96,15 @@ async fn check(pack: &Pack) -> anyhow::Result<ExitCode> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn test(pack: &Pack) -> anyhow::Result<ExitCode> {
-    let report = insyn_rules::test(pack).await;
+async fn test(pack: &Pack, named: &[String]) -> anyhow::Result<ExitCode> {
+    for name in named {
+        let known = || pack.rules().iter().chain(pack.explanations()).map(|rule| rule.id.as_str());
+        if !known().any(|id| id == name) {
+            let all = known().collect::<Vec<_>>().join(", ");
+            anyhow::bail!("found \"{name}\", expected ids of rules or explanations: {all}");
+        }
+    }
+    let report = insyn_rules::test(pack, named).await;
     for rule in &report.rules {
         for case in &rule.cases {
             match &case.failure {
@@ -168,8 +177,10 @@ async fn evaluate_news(file: &Path, from: Option<&str>) -> anyhow::Result<ExitCo
 
 /// Counts only: what a run says must not hold personal data.
 fn tell(report: &RunReport) -> anyhow::Result<()> {
+    let in_shadow = |rule: &RuleRun| report.record.shadow.iter().any(|found| found.rule_id == rule.rule_id);
     for rule in &report.record.rules {
         let state = match rule.state {
+            RuleState::Evaluated if in_shadow(rule) => format!("{} findings in the shadow", rule.findings),
             RuleState::Evaluated => format!("{} findings", rule.findings),
             RuleState::NotEvaluated => "not evaluated".into(),
             RuleState::Failed => "FAILED".into(),

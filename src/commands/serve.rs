@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use chrono::Utc;
 use insyn_api::{App, AppParts, CountPastTime, DemoAccount, PastTime};
 use insyn_engine::context;
 use insyn_receive::syslog::{self, Listening};
@@ -129,8 +130,11 @@ pub async fn judge_once(house: &House, pack: &Pack, db: &Db) -> anyhow::Result<i
             tracing::error!("the context tables stay as they were: {why:#}");
         }
     }
+    let marks = db.marks().await?;
+    let now = Utc::now().timestamp_micros();
+    let pack = pack.clone().only(|rule| insyn_rules::is_due(rule, &marks, now, organisation.timezone));
     let session = house.session(false).await?;
-    Ok(insyn_rules::run_news(pack, &session, organisation, None, db, Limits::default()).await?)
+    Ok(insyn_rules::run_news(&pack, &session, organisation, None, db, Limits::default()).await?)
 }
 
 async fn reload(house: &House, folder: &Path) -> anyhow::Result<()> {

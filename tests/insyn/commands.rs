@@ -265,10 +265,14 @@ fn the_pack_is_listed_checked_and_tested_without_an_installation() {
     let list = run(&["rules", "list", "--format", "json"]);
     let rules: Vec<serde_json::Value> = serde_json::from_str(&list.stdout).expect("rules");
     assert!(rules.len() >= 8);
-    for command in ["check", "test"] {
-        let done = run(&["rules", command]);
+    // The cases of all of them take minutes in a debug build; they have a test of their own.
+    for command in [["rules", "check"].as_slice(), &["rules", "test", "own-record", "visit"]] {
+        let done = run(command);
         assert_eq!(done.code, Some(0), "{}", done.stderr);
     }
+    let unknown = run(&["rules", "test", "own-recrod"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("own-record"), "{}", unknown.stderr);
 }
 
 #[test]

@@ -133,10 +133,10 @@ fn each_rule_finds_what_was_planted_for_it_and_little_else() {
     // Planted for the rule, found of these, planted for other rules and named too, honest work, the same at a low level.
     let expected = [
         ("after-employment", [5, 5, 0, 0, 0]),
-        ("colleague", [8, 8, 0, 0, 11]),
+        ("colleague", [8, 8, 0, 0, 13]),
         ("deceased", [6, 6, 0, 0, 0]),
         ("emergency-without-note", [6, 6, 0, 0, 0]),
-        ("no-care-relation", [19, 19, 47, 17, 5]),
+        ("no-care-relation", [19, 19, 44, 12, 7]),
         ("own-record", [7, 7, 0, 0, 0]),
         ("protected-identity", [5, 5, 0, 0, 1]),
         ("same-household", [16, 16, 0, 0, 0]),
@@ -384,20 +384,23 @@ fn from_a_record_to_other_traces(browser: &Browser, folder: &Path) {
     browser.sees("Accesses from a unit");
     browser.fits();
 
-    let other = query(
-        folder,
-        &format!(
-            "SELECT subject_id FROM access_events WHERE subject_id <> '{number}' AND user_id IN \
-             (SELECT user_id FROM access_events WHERE subject_id = '{number}') LIMIT 1"
-        ),
-    );
+    // Another record that one of its users opened; whoever opened this one alone has none.
+    let users = format!("SELECT user_id FROM access_events WHERE subject_id = '{number}'");
+    let others = format!("SELECT subject_id FROM access_events WHERE subject_id <> '{number}'");
+    let mut other = query(folder, &format!("{others} AND user_id IN ({users}) LIMIT 1"));
+    let is_shared = !other.is_empty();
+    if !is_shared {
+        other = query(folder, &format!("{others} LIMIT 1"));
+    }
     browser.open(&record);
     browser.fill("#both-id", other[0]["subject_id"].as_str().expect("a number"));
     browser.click("[data-testid=both-form] button");
     browser.fill("[name=reason]", "tillsyn");
     browser.click("[data-testid=show-accesses]");
     browser.sees("Those who looked in both");
-    browser.waits_for("[data-testid=people] tbody tr");
+    if is_shared {
+        browser.waits_for("[data-testid=people] tbody tr");
+    }
     browser.fits();
     let url = browser.address();
     assert!(!url.contains(&number) && !url.contains(other[0]["subject_id"].as_str().expect("text")), "{url}");

@@ -3,14 +3,21 @@
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use insyn_review::Action;
-use insyn_rules::Rule;
+use insyn_rules::{Rule, Status};
 
 use super::{
     Page, Section, Visitor, html, html_with, paragraphs, quality,
     trial::{self, TrialForm, TrialRow},
     words,
 };
-use crate::{app::App, forms::Part, guard::Caller, lang::Lang, problem::Problem};
+use crate::{
+    app::App,
+    forms::Part,
+    guard::Caller,
+    lang::Lang,
+    names::{Names, Wanted},
+    problem::Problem,
+};
 
 #[derive(Template)]
 #[template(path = "rules.html")]
@@ -34,6 +41,15 @@ struct RulePage {
     trials: Vec<TrialRow>,
     /// For those who may see counts.
     record: Option<quality::Record>,
+    schedule: Option<String>,
+    /// Of a rule in the shadow, for whoever may see counts.
+    shadow: Option<Vec<ShadowRow>>,
+}
+
+struct ShadowRow {
+    week: String,
+    unit: String,
+    findings: u64,
 }
 
 struct RuleRow {
@@ -92,9 +108,19 @@ pub(crate) async fn page(
             Parameter { name: name.clone(), value }
         })
         .collect();
+    let counts = caller.may(Action::SeeCounts);
+    let shadow = match counts && rule.status == Status::Shadow {
+        true => Some(shadow(app, caller, &rule.id).await?),
+        false => None,
+    };
     Ok(html_with(
         status,
         &RulePage {
+            schedule: rule
+                .schedule
+                .as_ref()
+                .map(|schedule| format!("{} ({schedule})", visitor.lang.of(&schedule.said()))),
+            shadow,
             page,
             rule: row(visitor.lang, rule),
             parts: parts(visitor.lang, rule),
@@ -106,12 +132,28 @@ pub(crate) async fn page(
                 None => Vec::new(),
             },
             trial_form,
-            record: match caller.may(Action::SeeCounts) {
+            record: match counts {
                 true => Some(quality::record(app, caller, visitor.lang, rule).await?),
                 false => None,
             },
         },
     ))
+}
+
+/// What a rule in the shadow would have found, the newest weeks first.
+async fn shadow(app: &App, caller: &Caller, rule: &str) -> Result<Vec<ShadowRow>, Problem> {
+    let weeks = app.db.shadow(&caller.principal, Some(rule)).await?;
+    let units = weeks.iter().filter_map(|week| week.care_unit_id.clone()).collect();
+    let session = crate::rest::session(app).await?;
+    let names = Names::read(&session, &Wanted { units, ..Wanted::default() }).await;
+    Ok(weeks
+        .into_iter()
+        .map(|week| ShadowRow {
+            unit: week.care_unit_id.map_or_else(|| "–".to_owned(), |unit| names.unit(&unit)),
+            week: week.week,
+            findings: week.findings,
+        })
+        .collect())
 }
 
 /// What a rule says of itself.

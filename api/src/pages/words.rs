@@ -56,6 +56,7 @@ pub(crate) fn maturity(t: &Texts, status: Status) -> &'static str {
     match status {
         Status::Experimental => t.status_experimental,
         Status::Stable => t.status_stable,
+        Status::Shadow => t.status_shadow,
         Status::Deprecated => t.status_deprecated,
     }
 }

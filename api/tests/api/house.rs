@@ -372,6 +372,7 @@ async fn record(db: &Db) {
         spent: insyn_rules::Spent::default(),
         notes: Vec::new(),
         marks: Vec::new(),
+        shadow: Vec::new(),
         lake_version: 1,
         context_load: None,
         accesses: 8,

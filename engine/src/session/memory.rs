@@ -9,13 +9,13 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
 
-use super::{ACCESSES, accesses_over, new_context};
+use super::{ACCESSES, accesses_over, new_context, users};
 use crate::context::{self, over_time, resolve::Resolver};
 use crate::error::EngineError;
 use crate::lake::Table;
 
-/// `access_events` with these rows, the context tables and `lacking` with theirs (empty where none are given), the view `accesses`
-/// and the functions, all as in a session over a lake.
+/// `access_events` with these rows, the context tables and `lacking` with theirs (empty where none are given), the views `accesses`,
+/// `user_accesses` and `user_days`, and the functions, all as in a session over a lake.
 ///
 /// # Errors
 /// When rows do not have their table's columns, or a name is no context table.
@@ -43,6 +43,10 @@ pub fn in_memory(
         TableReference::bare(ACCESSES),
         Arc::new(accesses_over(events.clone(), zone, &resolver)?),
     )?;
+    let by_user = Arc::new(users::of(events.clone())?);
+    let days = Arc::new(users::days(by_user.clone(), zone, &resolver)?);
+    session.register_table(TableReference::bare(Table::UserAccesses.name()), by_user)?;
+    session.register_table(TableReference::bare(users::DAYS), days)?;
     session.register_table(TableReference::bare(Table::AccessEvents.name()), events)?;
     let rows_lacking = MemTable::try_new(Table::Lacking.schema(), vec![rows(lacking)])?;
     session.register_table(TableReference::bare(lacking), Arc::new(rows_lacking))?;

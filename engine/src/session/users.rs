@@ -53,6 +53,13 @@ pub(super) fn rows(
     Ok(ViewTable::new(together(parts)?, None))
 }
 
+/// The same of rows in memory, in no order.
+pub(super) fn of(events: Arc<dyn TableProvider>) -> Result<ViewTable, EngineError> {
+    let columns: Vec<Expr> = USER_COLUMNS.iter().map(|name| col(*name)).collect();
+    let plan = LogicalPlanBuilder::scan(Table::AccessEvents.name(), provider_as_source(events), None)?;
+    Ok(ViewTable::new(plan.project(columns)?.build()?, None))
+}
+
 /// The rows of `user_accesses` counted by day.
 pub(super) fn days(
     rows: Arc<dyn TableProvider>,

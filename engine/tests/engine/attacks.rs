@@ -223,25 +223,6 @@ async fn plans_that_grow_by_themselves_are_refused() {
     assert!(ended.is_ok());
 }
 
-/// What is sorted goes to disk when it is more than the query's memory.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_does_not_fit_is_spilled() {
-    let world = World::new().await;
-    for batch in 0..6_u32 {
-        let rows = (0..8000).map(|n| {
-            let id = format!("{:08x}", (batch * 8000 + n).wrapping_mul(2_654_435_761));
-            let mut e = event(&id, "journal", "2026-03-01T08:00:00Z", "SE-A", "191212121212");
-            e.record = Some(format!("{id}{}", "x".repeat(1500)));
-            e
-        });
-        world.commit(&rows.collect::<Vec<AccessEvent>>()).await;
-    }
-    // 72 MB of text; the answer itself is small.
-    let session = world.session().await.with_limits(Limits { memory: 48 << 20, ..Limits::default() });
-    let query = "SELECT n, length(record) r FROM (SELECT row_number() OVER (ORDER BY record, event_id) n, record                  FROM access_events) WHERE n % 8000 = 1 ORDER BY n";
-    assert_eq!(session.sql(query).await.unwrap().rows(), 6);
-}
-
 /// Joins of few columns and no memory, of which each row is looked at.
 const ENDLESS: &str = "WITH e AS (SELECT event_id FROM access_events) SELECT count(*) FROM e a, e b, e c, e d \
                        WHERE length(a.event_id || b.event_id || c.event_id || d.event_id) > 3";

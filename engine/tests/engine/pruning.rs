@@ -180,12 +180,13 @@ async fn of_a_file_each_trace_reads_the_groups_and_bytes_that_may_hold_the_answe
     let last = format!("e{:032x}", 139_999);
     let visit = Of::Visit { event: last.clone(), source: Some("journal".to_owned()) };
     for (of, rows, prunes_groups, prunes_pages, most) in [
-        (Of::Subject("190000000999".to_owned()), 140, true, true, size / 10),
-        (Of::Subject("190000000001".to_owned()), 140, true, true, size / 10),
+        (Of::Subject("190000000999".to_owned()), 140, true, true, size / 4),
+        (Of::Subject("190000000001".to_owned()), 140, true, true, size / 4),
         (Of::Unit("E2".to_owned()), 7000, true, false, size),
-        // Everybody's rows lie in order of records: of users and events nothing can be left out of this file.
+        // Everybody's rows lie in order of records: of users nothing can be left out of this file. An event is looked for
+        // in all of it, and then by its time.
         (Of::User("SE-3".to_owned()), 2000, false, false, 3 * size),
-        (event(&last), 1, false, false, 3 * size),
+        (event(&last), 1, true, false, 3 * size),
         (visit, 2, true, true, 3 * size),
     ] {
         let found = trace(&session, &Query::new(of.clone())).await.unwrap();

@@ -137,6 +137,7 @@ pub fn run(id: &str) -> RunRecord {
         spent: insyn_rules::Spent::default(),
         notes: Vec::new(),
         marks: Vec::new(),
+        shadow: Vec::new(),
         lake_version: 7,
         context_load: None,
         accesses: 3,

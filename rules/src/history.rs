@@ -27,7 +27,7 @@ use datafusion::functions_aggregate::expr_fn::{bool_or, count};
 use datafusion::prelude::{col, lit};
 use insyn_engine::session::OWN_SOURCE;
 
-use crate::desk::{Desk, IS_LOOK, text_array};
+use crate::desk::{Desk, IS_LOOK, keys_table, text_array, texts};
 use crate::explain::{BY_USER, EXPLAINED};
 use crate::rule::Rule;
 use crate::run::plain;
@@ -153,8 +153,8 @@ impl Desk {
         for step in &rule.history {
             let of = sql::render(&step.of, &rule.params, slice).map_err(|fault| fault.what)?.sql;
             let laid = async {
-                let actors = self.ctx.sql(&format!("select distinct actor_id from ({of}\n) as x")).await?;
-                let actors = actors.collect().await?;
+                let query = format!("select distinct actor_id from ({of}\n) as x");
+                let actors = texts(&self.ctx, &query, 1).await?.into_iter().flatten().flatten().collect();
                 self.lay_user_history(&actors, step.back.micros(), slice, &columns).await
             };
             laid.await.map_err(|e: DataFusionError| plain(&e))?;
@@ -181,18 +181,12 @@ impl Desk {
 
     async fn lay_user_history(
         &self,
-        actors: &[RecordBatch],
+        actors: &BTreeSet<String>,
         back: i64,
         slice: (i64, i64),
         columns: &[(&str, &str)],
     ) -> Result<(), DataFusionError> {
-        let mut ids = Vec::new();
-        for batch in actors {
-            ids.extend(text_array(batch, 0)?.iter().flatten().map(str::to_owned));
-        }
-        let nobody = ids.is_empty();
-        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, false)]));
-        let keys = RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(ids))])?;
+        let keys = keys_table(&actors.iter().map(String::as_str).collect())?;
         // A day more on either side: of whole local days.
         let (from, to) = (slice.0.saturating_sub(back).saturating_sub(DAY), slice.1.saturating_add(DAY));
         let made: String = columns.iter().map(|(name, of)| format!(", {of} as {name}")).collect();
@@ -209,7 +203,7 @@ impl Desk {
         let each = ["actor_id", "day"].into_iter().chain(columns.iter().map(|(name, _)| *name)).map(col);
         let counted = theirs.aggregate(each.collect(), vec![count(lit(1_i64)).alias("n")])?;
         let schema = Arc::new(Schema::new(counted.schema().fields().clone()));
-        let parts = if nobody { Vec::new() } else { counted.collect_partitioned().await? };
+        let parts = if actors.is_empty() { Vec::new() } else { counted.collect_partitioned().await? };
         self.put(USER_HISTORY, schema, parts)
     }
 

@@ -91,11 +91,11 @@ pub(crate) async fn news(
     plan.notes.extend(came.notes());
     let all = todo.values().fold(Spans::default(), |all, spans| all.with(spans));
     let counts = Stored::of(session.datafusion(), &all, zone).await?;
+    // Of days on which nothing is stored there is nothing to judge: who comes late to them touches them.
+    let with_rows = Spans::of_days(counts.days.keys().copied(), zone);
     for rule in &rules {
         let Some(spans) = todo.get(rule.id.as_str()) else { continue };
         let now = newest(rule, spans, &counts, limits.news_rows, zone);
-        // Of days on which nothing is stored there is nothing to judge: who comes late to them touches them.
-        let with_rows = Spans::of_days(counts.days.keys().copied(), zone);
         let rest = spans.without(&now);
         let rest: Spans = rest.without(&rest.without(&with_rows));
         plan.spans.insert(rule.id.clone(), now);

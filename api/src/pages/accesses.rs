@@ -129,46 +129,7 @@ pub(crate) async fn search(
     Ok(Redirect::to(&handle_of(&app, &caller, of, None)).into_response())
 }
 
-pub(crate) async fn record(
-    State(app): State<App>,
-    caller: Caller,
-    visitor: Visitor,
-    Part(handle): Part,
-    parameters: Parameters,
-) -> Result<Response, Problem> {
-    show(&app, &caller, &visitor, &handle, &parameters).await
-}
-
-pub(crate) async fn user(
-    State(app): State<App>,
-    caller: Caller,
-    visitor: Visitor,
-    Part(handle): Part,
-    parameters: Parameters,
-) -> Result<Response, Problem> {
-    show(&app, &caller, &visitor, &handle, &parameters).await
-}
-
-pub(crate) async fn state_record(
-    State(app): State<App>,
-    caller: Caller,
-    visitor: Visitor,
-    Part(handle): Part,
-    fields: Fields,
-) -> Result<Response, Problem> {
-    state(&app, &caller, &visitor, &handle, &fields).await
-}
-
-pub(crate) async fn state_user(
-    State(app): State<App>,
-    caller: Caller,
-    visitor: Visitor,
-    Part(handle): Part,
-    fields: Fields,
-) -> Result<Response, Problem> {
-    state(&app, &caller, &visitor, &handle, &fields).await
-}
-
+/// What a handle leads to: a record, a user, or another trace.
 pub(crate) async fn trace(
     State(app): State<App>,
     caller: Caller,

@@ -30,7 +30,7 @@ use chrono::{DateTime, TimeZone, Utc};
 use chrono_tz::Europe::Stockholm;
 use insyn_benches::{Runs, Took, beside, command_of, high_water, setting};
 use insyn_engine::event::AccessEvent;
-use insyn_engine::lake::{Lacking, Lake, SourceCommit};
+use insyn_engine::lake::{Lacking, Lake, LakeError, SourceCommit};
 
 /// Rows of a commit: a busy hospital's log of some minutes.
 const BATCH: u64 = 50_000;
@@ -228,7 +228,7 @@ fn prepare(folder: &Path, world: World, times: u64) {
             ..SourceCommit::default()
         };
         lake.commit(lab).await.unwrap();
-        while lake.compact().await.unwrap().is_some() {}
+        in_order(&lake).await;
     });
     command_of(&beside(), folder, &["context", "load"]);
     // What is stored counts as judged.
@@ -262,6 +262,18 @@ fn prepare(folder: &Path, world: World, times: u64) {
         world.new,
         begun.elapsed().as_secs_f64()
     );
+}
+
+/// Brings all files into order. A merge that commits set going beside is waited for.
+async fn in_order(lake: &Lake) {
+    loop {
+        match lake.compact().await {
+            Ok(None) => return,
+            Ok(Some(_)) => {}
+            Err(LakeError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 async fn commit(lake: &Lake, sequence: u64, events: Vec<AccessEvent>) {

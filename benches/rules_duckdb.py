@@ -7,9 +7,9 @@ threads, 4 GB.
 
 Prints of each explanation and rule: name|ms|accesses|waiting|ms of Insyn|whether Insyn says the same. `accesses` are the distinct
 (source, event_id) that are named and can be judged, and the same ones must be in Insyn's findings of the day; `waiting` are rows that
-wait for what may still come. What Insyn keeps of explanations is how many looks of the day each unit has, and how many of them are explained;
-of each explanation it is known where FOLDER has explanations.ndjson, which is `insyn rules explanations` of the day. Last come name|value of
-the whole. Ends with 1 where an answer is another, and with 3 where DuckDB or the reader of Delta is not installed.
+wait for what may still come. What Insyn keeps of explanations is how many looks of the day each unit has, and how many of them are
+explained; of each explanation it is known where FOLDER has explanations.ndjson, which is `insyn rules explanations` of the day. Last come
+name|value of the whole. Ends with 1 where an answer is another, and with 3 where DuckDB or the reader of Delta is not installed.
 
 What stays outside of the time: context CSV is made into Parquet first, as `insyn context load` does, and answers are held against
 each other afterwards.
@@ -193,11 +193,11 @@ class Run:
     def ask(self, query):
         return self.database.execute(query)
 
-    def table(self, name, query):
-        self.ask(f"create or replace temp table {name} as {query}")
+    def table(self, name, query, kept="temp"):
+        self.ask(f"create or replace {kept} table {name} as {query}")
 
     def open(self):
-        # On disk, so that tables are compressed and need not all be in memory.
+        # On disk: large tables are compressed there, and need not all be in memory. With 4 GB that is faster for DuckDB.
         self.database = duckdb.connect(os.path.join(self.parquet, "rules.db"))
         self.ask("set threads = 2; set memory_limit = '4GB'; set TimeZone = 'UTC'")
         self.ask(f"set temp_directory = '{self.parquet}/spill'; set preserve_insertion_order = false")
@@ -279,11 +279,12 @@ class Run:
                 table,
                 f"select {', '.join([f'w.*{without}', *shown, *keys])} "
                 f"from read_parquet('{self.parquet}/{table}.parquet') w {' '.join(joins)}",
+                kept="",
             )
         self.rows = {table: self.ask(f"select count(*) from {table}").fetchone()[0] for table in CONTEXT}
-        exists = os.path.exists(os.path.join(self.folder, "lake/lacking/_delta_log"))
-        lacking = self.files("lacking") if exists else []
-        nothing = "select cast(null as varchar) as file_id, cast(null as varchar) as export_file_id, cast(0 as bigint) as file_offset, cast(null as varchar) as source where false"
+        lacking = [path for path, *_ in self.files("lacking")]
+        texts = ", ".join(f"cast(null as varchar) as {name}" for name in ("source", "file_id", "export_file_id"))
+        nothing = f"select {texts}, cast(0 as bigint) as file_offset where false"
         self.table("lacking", f"select * from read_parquet({lacking})" if lacking else nothing)
 
     def units(self):
@@ -315,16 +316,27 @@ class Run:
         )
 
     def files(self, table):
-        uris = DeltaTable(os.path.join(self.folder, "lake", table)).file_uris()
-        return [uri.removeprefix("file://") for uri in uris]
+        """Each file of a table with its rows and its last access, as the Delta log has them."""
+        root = os.path.join(self.folder, "lake", table)
+        if not os.path.exists(os.path.join(root, "_delta_log")):
+            return []
+        added = DeltaTable(root).get_add_actions(flatten=True)
+        columns = [added[name].to_pylist() for name in ("path", "num_records", "max.occurred_at") if name in added.schema.names]
+        return [(os.path.join(root, path), *of) for path, *of in zip(*columns)]
 
     def accesses(self):
-        self.ask(f"create temp view access_events as select * from read_parquet({self.files('access_events')})")
-        # The same rows in order of users, a few columns of each: as good for what users did before where it has all of them.
-        count = lambda table: self.ask(f"select count(*) from read_parquet({self.files(table)})").fetchone()[0]
-        has_all = self.files("user_accesses") and count("user_accesses") == count("access_events")
-        by_user = self.files("user_accesses" if has_all else "access_events")
-        self.ask(f"create temp view user_accesses as select * from read_parquet({by_user})")
+        paths = lambda files: [path for path, *_ in files]
+        events, by_user = self.files("access_events"), self.files("user_accesses")
+        self.ask(f"create temp view access_events as select * from read_parquet({paths(events)})")
+        # A few columns of each row in order of users are as good for what users did before, where they are of all that came
+        # before the day.
+        later = [file for file in events if file[2] >= self.period[0]]
+        if by_user and sum(rows for _, rows, _ in events) - sum(rows for _, rows, _ in later) == sum(rows for _, rows, _ in by_user):
+            columns = "user_id, source, care_unit_id, subject_id, occurred_at"
+            parts = " union all ".join(f"select {columns} from read_parquet({paths(files)})" for files in (by_user, later) if files)
+        else:
+            parts = "select * from access_events"
+        self.ask(f"create temp view user_accesses as {parts}")
         texts = "\n".join(text for rule in self.rules + self.explanations for text in texts_of(rule))
         words = set(re.findall(r"\w+", texts.lower()))
         events = [row[0] for row in self.ask("describe access_events").fetchall()]
@@ -336,6 +348,7 @@ class Run:
             "accesses",
             f"""select a.*, coalesce(p.person_id, a.user_person_id) as person_id, subject_key(a.subject_id) as subject_key
                 from ({acting}) a left join persons p on p.user_id = a.actor_id""",
+            kept="",
         )
         self.ask(f"create temp view looks as select * from accesses where {IS_LOOK}")
 
@@ -364,7 +377,7 @@ class Run:
     def explain(self):
         begun = time.perf_counter()
         self.ask(
-            "create temp table explained (segment bigint, seq int, explanation varchar, explains varchar, by_user boolean, "
+            "create table explained (segment bigint, seq int, explanation varchar, explains varchar, by_user boolean, "
             "made_at timestamptz)"
         )
         self.explanations = [rule for rule in self.explanations if all(self.rows[table] for table in rule.get("needs", []))]
@@ -404,7 +417,10 @@ class Run:
         looks = self.acting(
             "subject_key(e.subject_id) as subject_key, e.care_unit_id, e.user_kind, e.outcome, e.occurred_at, e.action",
             "access_events",
-            f"e.source <> 'insyn' and e.occurred_at >= {instant(since)} and e.occurred_at < {instant(until)}",
+            # As of users: these persons, under any of their numbers.
+            f"""e.source <> 'insyn' and e.occurred_at >= {instant(since)} and e.occurred_at < {instant(until)} and e.subject_id in (
+                  select subject_key from asked union all select n.number from numbers n join asked a on a.subject_key = n.current
+                )""",
         )
         self.table(
             "record_history",
@@ -431,26 +447,27 @@ class Run:
             if age is not None and window[0] > loaded_at + dt.timedelta(days=age):
                 print(f"NOT RUN: {rule['id']}: the context is too old", flush=True)
                 continue
-            name = "hits_" + rule["id"].replace("-", "_")
+            named = named_by(rule)
             try:
                 self.look_back(rule)
+                self.ask("drop view if exists judged")
                 # All that it gives, with its sentences: they are part of the answer.
                 self.table(
-                    name,
-                    f"select * from ({filled(rule['sql'], rule, self.period)}\n) x where occurred_at >= {since} and occurred_at < {until}",
+                    "hits",
+                    f"select * from ({filled(rule['sql'], rule, self.period)}\n) x "
+                    f"where occurred_at >= {since} and occurred_at < {until}",
                 )
-                self.ask(f"create or replace temp view judged as select x.* from {name} x {self.covered(rule, window)}")
+                self.ask(f"create temp view judged as select x.* from hits x {self.covered(rule, window)}")
                 waits = self.waits(rule)
-                named = f"select distinct source, event_id from judged where not ({waits})"
-                accesses = self.ask(f"select count(*) from ({named})").fetchone()[0]
+                self.table(named, f"select distinct source, event_id from judged where not ({waits})")
+                accesses = self.ask(f"select count(*) from {named}").fetchone()[0]
+                waiting = self.ask(f"select count(*) from judged where {waits}").fetchone()[0]
             except duckdb.Error as error:
                 print(f"NOT RUN: {rule['id']}: {str(error).splitlines()[0]}", flush=True)
                 # What does not fit in its memory is no other answer.
                 self.too_large.update([rule["id"]] if isinstance(error, duckdb.OutOfMemoryException) else [])
                 continue
-            milliseconds = (time.perf_counter() - begun) * 1000
-            waiting = self.ask(f"select count(*) from judged where {waits}").fetchone()[0]
-            self.found[rule["id"]] = (milliseconds, accesses, waiting, self.ask(named).fetchall())
+            self.found[rule["id"]] = ((time.perf_counter() - begun) * 1000, accesses, waiting)
 
     def look_back(self, rule):
         texts = " ".join(texts_of(rule))
@@ -459,7 +476,8 @@ class Run:
             self.table(
                 "source_hours",
                 f"""select source, date_trunc('hour', occurred_at) as hour, count(*) as events, max(controller_id) as controller_id
-                    from access_events where source <> 'insyn' and occurred_at >= {instant(since)} and occurred_at < {instant(until)}
+                    from access_events
+                    where source <> 'insyn' and occurred_at >= {instant(since)} and occurred_at < {instant(until)}
                     group by 1, 2""",
             )
         columns = {name: of for name, of in COUNTED_BY.items() if re.search(rf"\b{name}\b", texts)}
@@ -470,11 +488,12 @@ class Run:
             rows = self.acting(
                 "e.user_id, e.source, e.care_unit_id, e.subject_id, e.occurred_at",
                 "user_accesses",
-                f"e.source <> 'insyn' and e.user_id is not null and e.occurred_at >= {instant(since)} and e.occurred_at < {instant(until)}",
+                # Said of the file's own column, so that no more of the files need be read.
+                f"""e.source <> 'insyn' and e.occurred_at >= {instant(since)} and e.occurred_at < {instant(until)} and e.user_id in (
+                      select actor_id from actors
+                      union all select h.account_id from holdings h join actors a on a.actor_id = h.user_id
+                    )""",
             )
-            if not self.knows_accounts:
-                # Said of the file's own column, so that only the files and pages of these users need be read.
-                rows = f"select * from ({rows}) where user_id in (select actor_id from actors)"
             made = "".join(f", {of} as {name}" for name, of in columns.items())
             self.table(
                 "user_history",
@@ -525,8 +544,9 @@ class Run:
             "read_to",
             f"select source, max(occurred_at) as until from access_events where occurred_at >= {instant(self.period[0])} group by source",
         )
-        of = "(select max(until) from read_to)" if rule["kind"] == "source" else "(select r.until from read_to r where r.source = judged.source)"
-        return f"coalesce({of} < occurred_at + interval '{duration(wait) // dt.timedelta(minutes=1)} minutes', true)"
+        # What a source does not say is known when some other one has been read so far.
+        of = "select max(until) from read_to" + ("" if rule["kind"] == "source" else " r where r.source = judged.source")
+        return f"coalesce(({of}) < occurred_at + interval '{duration(wait) // dt.timedelta(minutes=1)} minutes', true)"
 
     def loaded_at(self):
         loads = os.path.join(self.folder, "lake/context")
@@ -552,7 +572,8 @@ class Run:
             f"""with reasons as (
                   select segment, seq, bool_or(not by_user) as good from explained where explains <> 'provider' group by segment, seq
                 )
-                select source, coalesce(care_unit_id, ''), coalesce(controller_id, ''), count(*), count(*) filter (good), count(*) filter (not good)
+                select source, coalesce(care_unit_id, ''), coalesce(controller_id, ''),
+                  count(*), count(*) filter (good), count(*) filter (not good)
                 from looks l left join reasons r on r.segment = l.segment and r.seq = l.seq
                 where occurred_at >= {instant(self.period[0])} and occurred_at < {instant(self.period[1])} group by all"""
         ).fetchall()
@@ -613,7 +634,8 @@ class Run:
                 print(f"{name}||||{run['milliseconds']}|{said}")
                 yield neither or name in self.too_large
                 continue
-            milliseconds, accesses, waiting, named = self.found[name]
+            milliseconds, accesses, waiting = self.found[name]
+            named = self.ask(f"select source, event_id from {named_by(rule)}").fetchall()
             ours = {(f"source:{source}", None) if rule.get("kind") == "source" else (source, event) for source, event in named}
             same, said = (ours, waiting) == (theirs[name], run["waiting"]) and run["state"] != "failed", "the same"
             if same and run["state"] == "not_evaluated":
@@ -628,6 +650,10 @@ class Run:
                 )
             print(f"{name}|{milliseconds:.0f}|{accesses}|{waiting}|{run['milliseconds']}|{said}")
             yield same
+
+
+def named_by(rule):
+    return "named_" + rule["id"].replace("-", "_")
 
 
 def asks_history(rule):

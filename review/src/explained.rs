@@ -33,21 +33,6 @@ pub struct ExplainedMonth {
     pub unknown: u64,
 }
 
-/// Of the looks of a day, source and unit: how many could be judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct EvaluatedDay {
-    /// As 2026-03-04, in the organisation's zone.
-    pub day: String,
-    /// Which source.
-    pub source: String,
-    /// Which unit; none where the log does not say.
-    pub care_unit_id: Option<String>,
-    /// Accesses by people at work in a known person's record.
-    pub looks: u64,
-    /// Those of which nothing can be said: no relations of the unit are known of that month, and nothing else explains them.
-    pub not_evaluated: u64,
-}
-
 impl Db {
     /// By month, source and unit, of the days (as 2026-03-04) from `from` to `to`, both with them; of the controllers and, for a reviewer,
     /// the units of the principal.
@@ -75,31 +60,11 @@ impl Db {
         let rows: Vec<SqliteRow> = query.build().fetch_all(self.readers()).await.map_err(database(DOING))?;
         rows.iter().map(month).collect()
     }
-
-    /// By day, source and unit, of the days from `from` to `to`, both with them; within what [`Db::explained`] counts.
-    ///
-    /// # Errors
-    /// [`Refusal::ForbiddenRole`].
-    pub async fn evaluated_days(
-        &self,
-        principal: &Principal,
-        from: &str,
-        to: &str,
-    ) -> Result<Vec<EvaluatedDay>, ReviewError> {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT day, source, care_unit_id, sum(looks) AS looks, sum(unknown) AS unknown FROM explained_days WHERE day >= ",
-        );
-        query.push_bind(from.to_owned()).push(" AND day <= ").push_bind(to.to_owned());
-        within(&mut query, principal)?;
-        query.push(" GROUP BY 1, 2, 3 ORDER BY 1, 2, 3");
-        let rows: Vec<SqliteRow> = query.build().fetch_all(self.readers()).await.map_err(database(DOING))?;
-        rows.iter().map(day).collect()
-    }
 }
 
 /// Nothing but what the principal counts: as findings, those who read them within units count within units; an auditor reads
 /// none and counts all.
-fn within(query: &mut QueryBuilder<Sqlite>, principal: &Principal) -> Result<(), Refusal> {
+pub(crate) fn within(query: &mut QueryBuilder<Sqlite>, principal: &Principal) -> Result<(), Refusal> {
     if !may(principal, Action::SeeCounts) {
         return Err(Refusal::ForbiddenRole);
     }
@@ -136,18 +101,6 @@ fn month(row: &SqliteRow) -> Result<ExplainedMonth, ReviewError> {
         explained: number("explained")?,
         only_by_user: number("only_by_user")?,
         unknown: number("unknown")?,
-    })
-}
-
-fn day(row: &SqliteRow) -> Result<EvaluatedDay, ReviewError> {
-    let number = |name: &'static str| Ok::<u64, ReviewError>(value::<i64>(row, name)?.unsigned_abs());
-    let unit: String = value(row, "care_unit_id")?;
-    Ok(EvaluatedDay {
-        day: value(row, "day")?,
-        source: value(row, "source")?,
-        care_unit_id: (!unit.is_empty()).then_some(unit),
-        looks: number("looks")?,
-        not_evaluated: number("unknown")?,
     })
 }
 

@@ -81,6 +81,7 @@ impl Db {
         }
         crate::runs::put(&mut tx, run, recorded).await?;
         crate::explained::put(&mut tx, &run.explained).await?;
+        crate::evaluated::put(&mut tx, &run.evaluated).await?;
         crate::marks::put(&mut tx, &run.run_id, &run.marks).await?;
         crate::shadow::put(&mut tx, &run.run_id, &run.shadow).await?;
         commit(tx, DOING).await?;

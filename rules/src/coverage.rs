@@ -11,6 +11,7 @@ use datafusion::error::DataFusionError;
 use crate::calendar::{Calendar, CalendarWindow};
 use crate::desk::{Desk, text_array};
 use crate::rule::WindowSize;
+use crate::spans::Spans;
 
 /// The units with rows of one table, by calendar window.
 pub(crate) struct Coverage {
@@ -54,6 +55,12 @@ impl Coverage {
     pub fn covers(&self, desk: &Desk, unit: &str, at: i64) -> bool {
         let window = CalendarWindow::of(self.size, at, self.zone);
         self.covers_window(desk, unit, window.from)
+    }
+
+    /// The windows in which it has none.
+    pub fn uncovered(&self, desk: &Desk, unit: &str) -> Spans {
+        let windows = self.windows.iter().filter(|window| !self.covers_window(desk, unit, window.from));
+        windows.map(|window| (window.from, window.to)).collect()
     }
 
     fn covers_window(&self, desk: &Desk, unit: &str, window: i64) -> bool {

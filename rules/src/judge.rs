@@ -13,7 +13,7 @@ use crate::desk::Desk;
 use crate::hits::{self, Hit};
 use crate::record::{Judged, NotEvaluated, RuleRun, RuleState};
 use crate::rule::{Kind, Rule, WindowSize};
-use crate::run::{ContextState, Limits, Window, in_time, plain};
+use crate::run::{ContextState, Limits, Window, in_time, plain, within};
 use crate::settle::Waiting;
 use crate::spans::Spans;
 use crate::sql;
@@ -27,6 +27,10 @@ pub(crate) struct State<'a> {
     pub run: RuleRun,
     /// What it judges.
     pub spans: Spans,
+    /// What it would judge, were nothing missing.
+    pub due: Spans,
+    /// Calendar windows that begin after this instant are not judged, since a table that it needs would be too old; and why.
+    pub stale: Option<(i64, String)>,
     /// Days on which it waits for what may still come.
     pub waits: Vec<(i64, i64)>,
     coverage: Option<Arc<Coverage>>,
@@ -36,7 +40,7 @@ pub(crate) struct State<'a> {
 
 impl<'a> State<'a> {
     /// `has` says whether a context table has rows.
-    pub fn of(rule: &'a Rule, has: impl Fn(&String) -> bool) -> State<'a> {
+    pub fn of(rule: &'a Rule, has: impl Fn(&String) -> bool, context: &ContextState) -> State<'a> {
         let mut run = RuleRun {
             rule_id: rule.id.clone(),
             version: rule.version,
@@ -70,6 +74,8 @@ impl<'a> State<'a> {
             rule,
             run,
             spans: Spans::default(),
+            due: Spans::default(),
+            stale: stale(rule, has, context),
             waits: Vec::new(),
             coverage: None,
             missing: HashMap::new(),
@@ -145,7 +151,7 @@ impl<'a> State<'a> {
             run.judged = self.spans.iter().map(|(from, to)| Judged { from, to }).collect();
         }
         let table = self.rule.covered_by.as_deref().unwrap_or_default();
-        let why = format!("no rows of {table} for the unit in the calendar window");
+        let why = uncovered(table);
         let missing: BTreeMap<_, _> = self.missing.into_iter().collect();
         let missing = missing.into_iter().map(|(unit, counts)| ((Some(unit), why.clone()), counts));
         for ((care_unit_id, why), (from, to, accesses)) in missing.chain(self.unjudged) {
@@ -164,13 +170,11 @@ pub(crate) async fn judge(
     rows: &[RecordBatch],
     slice: (i64, i64),
     zone: Tz,
-    context: &ContextState,
     limits: Limits,
     waiting: &mut Waiting<'_>,
 ) -> Result<Vec<Hit>, String> {
     let rule = state.rule;
-    let looked = tokio::time::timeout(limits.rule_time, desk.look_back(rule, slice));
-    looked.await.map_err(|_| past(limits))??;
+    within(limits.rule_time, desk.look_back(rule, slice)).await?;
     let rendered = sql::render(&rule.sql, &rule.params, slice).map_err(|f| f.what)?;
     let left = limits.rule_rows.saturating_sub(state.run.rows as usize);
     let answer = async {
@@ -187,16 +191,9 @@ pub(crate) async fn judge(
     let mut found = hits::read(rule, number, &batches, zone).map_err(|e| plain(&e))?;
     found.retain(|hit| (slice.0..slice.1).contains(&hit.at));
     found.iter().for_each(|hit| waiting.name(hit));
-    let too_old = rule.max_age_days.map(|days| i64::from(days) * 86_400_000_000);
-    let there = rule.needs_one_of.iter().filter(|table| desk.rows(table).unwrap_or(0) > 0);
-    let needed = rule.needs.iter().chain(there);
-    let oldest = needed.filter_map(|t| context.loaded_at.get(t).map(|at| (*at, t))).min();
-    if let (Some(age), Some((loaded, table))) = (too_old, oldest) {
-        let why =
-            format!("the context table {table} was loaded more than {} days before", age / 86_400_000_000);
+    if let Some((until, why)) = state.stale.clone() {
         found.retain(|hit| {
-            let window = CalendarWindow::of(rule.window, hit.at, zone);
-            let fresh = window.from <= loaded.saturating_add(age);
+            let fresh = CalendarWindow::of(rule.window, hit.at, zone).from <= until;
             if !fresh {
                 state.unjudged(hit.unit.as_deref(), hit.at, &why);
             }
@@ -205,7 +202,7 @@ pub(crate) async fn judge(
     }
     if let (Some(table), Some(coverage)) = (&rule.covered_by, state.coverage.clone()) {
         coverage.missing(desk, rows, slice, &mut state.missing).map_err(|e| plain(&e))?;
-        let why = format!("the log names no unit, and no assignment of the person has rows of {table}");
+        let why = homeless(table);
         let homes = if found.iter().any(|h| h.unit.is_none()) {
             homes(desk).await.map_err(|e| plain(&e))?
         } else {
@@ -228,12 +225,29 @@ pub(crate) async fn judge(
     Ok(found)
 }
 
-fn past(limits: Limits) -> String {
-    format!("stopped after {} seconds, its time limit", limits.rule_time.as_secs())
+/// Why the accesses at a unit are not judged.
+pub(crate) fn uncovered(table: &str) -> String {
+    format!("no rows of {table} for the unit in the calendar window")
+}
+
+/// Why an access that names no unit is not judged.
+pub(crate) fn homeless(table: &str) -> String {
+    format!("the log names no unit, and no assignment of the person has rows of {table}")
+}
+
+/// After when a table that the rule needs is too old, and why.
+fn stale(rule: &Rule, has: impl Fn(&String) -> bool, context: &ContextState) -> Option<(i64, String)> {
+    let days = rule.max_age_days?;
+    let there = rule.needs_one_of.iter().filter(|table| has(table));
+    let loaded =
+        rule.needs.iter().chain(there).filter_map(|table| Some((context.loaded_at.get(table)?, table)));
+    let (loaded_at, table) = loaded.min()?;
+    let why = format!("the context table {table} was loaded more than {days} days before");
+    Some((loaded_at.saturating_add(i64::from(days) * 86_400_000_000), why))
 }
 
 /// The units that each person is assigned to, at any time.
-async fn homes(desk: &Desk) -> Result<HashMap<String, Vec<String>>, DataFusionError> {
+pub(crate) async fn homes(desk: &Desk) -> Result<HashMap<String, Vec<String>>, DataFusionError> {
     let mut homes: HashMap<String, Vec<String>> = HashMap::new();
     let query = "select distinct user_id, care_unit_id from assigned where user_id is not null and care_unit_id is not null";
     for row in crate::desk::texts(&desk.ctx, query, 2).await? {

@@ -53,6 +53,14 @@ pub(crate) struct Plan {
     pub notes: Vec<String>,
 }
 
+impl Plan {
+    /// All that a rule has to judge, in this run or later.
+    pub fn due(&self, rule_id: &str) -> Spans {
+        let of = |plan: &BTreeMap<String, Spans>| plan.get(rule_id).cloned().unwrap_or_default();
+        of(&self.spans).with(&of(&self.left))
+    }
+}
+
 /// What a run of news has to judge.
 pub(crate) async fn news(
     pack: &Pack,
@@ -96,10 +104,8 @@ pub(crate) async fn news(
     for rule in &rules {
         let Some(spans) = todo.get(rule.id.as_str()) else { continue };
         let now = newest(rule, spans, &counts, limits.news_rows, zone);
-        let rest = spans.without(&now);
-        let rest: Spans = rest.without(&rest.without(&with_rows));
+        plan.left.insert(rule.id.clone(), spans.without(&now).both(&with_rows));
         plan.spans.insert(rule.id.clone(), now);
-        plan.left.insert(rule.id.clone(), rest);
     }
     let behind = plan.left.values().filter(|left| !left.is_empty()).count();
     if behind > 0 {
@@ -123,14 +129,15 @@ pub(crate) async fn marks(
     for rule in evaluated(pack) {
         let state = done.record.rules.iter().find(|run| run.rule_id == rule.id).map(|run| run.state);
         let waits = done.waits.get(&rule.id).cloned().unwrap_or_default();
-        let of = |plan: &BTreeMap<String, Spans>| plan.get(&rule.id).cloned().unwrap_or_default();
         let left = match (state, plan) {
             // What it lacks may come: then all that is new since counts.
             (None | Some(RuleState::NotEvaluated), _) => continue,
             (Some(RuleState::Evaluated), None) => waits,
-            (Some(RuleState::Evaluated), Some(plan)) => of(&plan.left).with(&waits),
+            (Some(RuleState::Evaluated), Some(plan)) => {
+                plan.left.get(&rule.id).cloned().unwrap_or_default().with(&waits)
+            }
             // It tries the same again, at most as much as one run judges.
-            (Some(RuleState::Failed), Some(plan)) => of(&plan.left).with(&of(&plan.spans)),
+            (Some(RuleState::Failed), Some(plan)) => plan.due(&rule.id),
             (Some(RuleState::Failed), None) => continue,
         };
         marks.push(RuleMark {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use insyn_engine::lake::Mark;
 use serde::{Deserialize, Serialize};
 
+use crate::evaluated::Evaluated;
 use crate::finding::{Finding, time};
 use crate::rule::Level;
 use crate::share::Explained;
@@ -110,6 +111,9 @@ pub struct RunRecord {
     /// How much is explained of the whole days that were judged; kept by itself, not in the run's own record.
     #[serde(skip)]
     pub explained: Explained,
+    /// What could be judged and what not; kept by itself likewise.
+    #[serde(skip)]
+    pub evaluated: Evaluated,
     /// What rules in the shadow found; kept by itself.
     #[serde(skip)]
     pub shadow: Vec<Shadowed>,

@@ -19,6 +19,7 @@ use insyn_engine::session::Session;
 
 use crate::calendar::CalendarWindow;
 use crate::desk::{self, Desk, ready};
+use crate::evaluated::{Evaluated, Tally};
 use crate::explain;
 use crate::finding::Finding;
 use crate::group;
@@ -240,10 +241,15 @@ async fn judge_all(task: &Task<'_>) -> Result<Judged, RunError> {
     let has = |table: &String| rows.get(table).is_some_and(|rows| *rows > 0);
     // Without a row of what it needs it has no reason for anything.
     explanations.retain(|rule| rule.needs.iter().all(has));
-    let mut states: Vec<State<'_>> = rules.iter().map(|rule| State::of(rule, has)).collect();
+    let mut states: Vec<State<'_>> = rules.iter().map(|rule| State::of(rule, has, task.context)).collect();
     let (stored, nothing) = what_to_judge(task, &rules, &mut states).await?;
     let mut read: Vec<&Rule> = states.iter().filter(|s| s.is_judged()).map(|s| s.rule).collect();
-    let mut bench = Bench { shares: Explained::default(), hits: Vec::new(), spent: Spent::default() };
+    let mut bench = Bench {
+        shares: Explained::default(),
+        tally: Some(Tally::new(zone)),
+        hits: Vec::new(),
+        spent: Spent::default(),
+    };
     let mut waiting = Waiting::of(task.waiting, &rules);
     let mut findings = Vec::new();
     if read.is_empty() {
@@ -282,6 +288,7 @@ async fn judge_all(task: &Task<'_>) -> Result<Judged, RunError> {
             state.run.findings += 1;
         }
     }
+    let evaluated = bench.tally.map_or_else(Evaluated::default, |tally| tally.done(&states, window));
     let waits = states.iter_mut().map(|s| (s.rule.id.clone(), std::mem::take(&mut s.waits).into())).collect();
     let mut runs: Vec<RuleRun> = states.into_iter().map(State::done).collect();
     runs.extend(task.pack.problems().iter().map(RuleRun::unread));
@@ -299,6 +306,7 @@ async fn judge_all(task: &Task<'_>) -> Result<Judged, RunError> {
         rules: runs,
         spent: bench.spent,
         explained: bench.shares,
+        evaluated,
         shadow,
         marks: Vec::new(),
     };
@@ -321,6 +329,14 @@ async fn what_to_judge(
                 all = all.with(&state.spans);
             }
         }
+        for state in states.iter_mut() {
+            state.due = match (state.run.state, &state.rule.held_back) {
+                (RuleState::NotEvaluated, None) => plan.due(&state.rule.id),
+                // Nobody plans for it: it would judge what the others do.
+                (RuleState::NotEvaluated, Some(_)) => all.clone(),
+                _ => state.spans.clone(),
+            };
+        }
         return Ok((
             Stored::of(task.source, &all, zone).await?,
             "nothing that it judges came since it judged last",
@@ -328,7 +344,10 @@ async fn what_to_judge(
     }
     let mut stored = Stored::read(task.source, task.window).await?;
     if let Some(period) = period(&stored, rules, zone) {
-        states.iter_mut().for_each(|state| state.spans = Spans::from(vec![period]));
+        for state in states.iter_mut() {
+            state.spans = Spans::from(vec![period]);
+            state.due = state.spans.clone();
+        }
         if task.window != Window::default() {
             stored = Stored::of(task.source, &Spans::from(vec![period]), zone).await?;
         }
@@ -349,6 +368,8 @@ fn period(stored: &Stored, rules: &[&Rule], zone: Tz) -> Option<(i64, i64)> {
 struct Bench {
     hits: Vec<Hit>,
     shares: Explained,
+    /// None once it could not count.
+    tally: Option<Tally>,
     spent: Spent,
 }
 
@@ -402,7 +423,7 @@ impl Bench {
                         state.fail(why.clone());
                         continue;
                     }
-                    match judge(state, n, desk, &rows, slice, zone, task.context, limits, waiting).await {
+                    match judge(state, n, desk, &rows, slice, zone, limits, waiting).await {
                         Ok(found) => self.hits.extend(found),
                         Err(why) => state.fail(why),
                     }
@@ -418,6 +439,12 @@ impl Bench {
                         tracing::warn!("reasons do not count in the scores of a part of the period: {why}");
                     }
                 }
+                if let Some(tally) = &mut self.tally
+                    && let Err(why) = in_time(limits.rule_time, tally.add(desk, &known, slice)).await
+                {
+                    tracing::warn!("what could be judged is not told: {why}");
+                    self.tally = None;
+                }
                 // What an explanation with a fault would have explained is not known of any day.
                 counting = counting.filter(|_| explained.is_ok());
                 if let Some(counted) = counting.as_mut().filter(|_| leans)
@@ -430,6 +457,12 @@ impl Bench {
             if let Some(counted) = counting.as_mut().filter(|_| leans) {
                 counted.counted(piece);
             }
+            if let Some(tally) = &mut self.tally {
+                tally.counted(piece);
+            }
+        }
+        if let Some(tally) = &mut self.tally {
+            tally.find_gaps(desk, &known);
         }
         self.shares = counting.map(|counting| counting.done(desk)).unwrap_or_default();
         Ok(())
@@ -465,10 +498,16 @@ pub(crate) async fn in_time<T>(
     limit: Time,
     work: impl Future<Output = Result<T, DataFusionError>>,
 ) -> Result<T, String> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(outcome) => outcome.map_err(|error| plain(&error)),
-        Err(_) => Err(format!("stopped after {} seconds, its time limit", limit.as_secs())),
-    }
+    within(limit, async { work.await.map_err(|error| plain(&error)) }).await
+}
+
+/// The same of what says itself why nothing came of it.
+pub(crate) async fn within<T>(
+    limit: Time,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let late = |_| format!("stopped after {} seconds, its time limit", limit.as_secs());
+    tokio::time::timeout(limit, work).await.map_err(late)?
 }
 
 /// DataFusion's message without its back trace.

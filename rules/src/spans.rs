@@ -80,6 +80,11 @@ impl Spans {
         Spans::from(left)
     }
 
+    /// What is in both.
+    pub fn both(&self, other: &Spans) -> Spans {
+        self.without(&self.without(other))
+    }
+
     /// Every calendar window of that size that it touches, whole.
     pub(crate) fn whole(&self, size: WindowSize, zone: Tz) -> Spans {
         let whole = |(from, to): (i64, i64)| {
@@ -123,6 +128,7 @@ mod tests {
             let (a, b) = (instants(&one), instants(&other));
             prop_assert_eq!(instants(&one.with(&other)), a.union(&b).copied().collect::<BTreeSet<_>>());
             prop_assert_eq!(instants(&one.without(&other)), a.difference(&b).copied().collect::<BTreeSet<_>>());
+            prop_assert_eq!(instants(&one.both(&other)), a.intersection(&b).copied().collect::<BTreeSet<_>>());
             prop_assert_eq!(one.holds(at), a.contains(&at));
             // One way to write each set.
             prop_assert!(one.iter().zip(one.iter().skip(1)).all(|(x, y)| x.0 < x.1 && x.1 < y.0));

@@ -1,6 +1,8 @@
 //! The pack as it is shipped, lint over broken rules, and what runs promise.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "pack/evaluated.rs"]
+mod evaluated;
 #[path = "pack/explain.rs"]
 mod explain;
 #[path = "pack/history.rs"]

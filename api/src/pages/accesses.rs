@@ -11,7 +11,7 @@ use axum::{
 use chrono_tz::Tz;
 use insyn_engine::{
     session::Session,
-    trace::{self, Joined, Query},
+    trace::{self, Joined, Query, Summary},
 };
 use insyn_review::{Action, Role, Scope};
 
@@ -81,6 +81,7 @@ struct AccessesPage {
     /// Of what a user did.
     days: Vec<DayRow>,
     shown: String,
+    person_column: Option<&'static str>,
     rows: Vec<VisitRow>,
     /// Of a record, for those who may trace: where the number of another is sent, and the form's token.
     both: Option<(String, String)>,
@@ -291,17 +292,19 @@ async fn shown(
     let mut visits = trail::visits(accesses, trace::VISIT_GAP);
     let key: fn(&Access) -> &str = if is_record { Access::actor } else { |access| &access.subject_id };
     let mut tallies = trail::tallies(&visits, key);
-    let mut figures = figures(lang, zone, is_record, total, &visits, tallies.len());
+    let summary = Summary {
+        rows: total,
+        visits: visits.len() as u64,
+        first: visits.iter().map(Visit::first).min(),
+        last: visits.iter().map(Visit::last).max(),
+        persons: tallies.len() as u64,
+        repeats: page.trace.summary.repeats,
+    };
+    let mut figures = figures(lang, zone, is_record, &summary);
     // Whoever sees some units' rows is told of no others.
-    let is_all = units(caller, target).is_none();
-    let told = repeats(lang, page.trace.summary.repeats);
-    figures.extend(is_all.then(|| Figure {
-        value: told,
-        name: t.repeats,
-        note: String::new(),
-        warn: false,
-        more: None,
-    }));
+    if units(caller, target).is_some() {
+        figures.retain(|figure| figure.name != t.repeats);
+    }
     let days = if is_record { Vec::new() } else { day_rows(lang, zone, &visits) };
     // People want the latest first; within a visit things stay in their order.
     visits.reverse();
@@ -370,6 +373,7 @@ async fn shown(
         people_title = format!("{people_title}: {more}");
     }
     let heading = if is_record { t.record_title } else { t.user_title };
+    let people_column = if is_record { t.who_column } else { t.whose_column };
     Ok(html(&AccessesPage {
         page: Page::new(app, visitor, heading),
         heading,
@@ -384,10 +388,11 @@ async fn shown(
         to: parameters.get("to").unwrap_or_default().to_owned(),
         own: ask.own,
         people_title,
-        people_column: if is_record { t.who_column } else { t.whose_column },
+        people_column,
         people,
         days,
         shown: fill(t.shown_n, &[("n", &lang.number(on_page_rows as u64))]),
+        person_column: Some(people_column),
         rows,
         both: (is_record && may_follow).then(|| (format!("/records/{handle}/both"), caller.csrf())),
         downloads: match may_follow {
@@ -481,16 +486,19 @@ async fn names(session: &Session, target: &Target, tallies: &[Tally], visits: &[
     Names::read(session, &wanted).await
 }
 
-fn figures(lang: Lang, zone: Tz, is_record: bool, rows: u64, visits: &[Visit], people: usize) -> Vec<Figure> {
+/// What all rows come to; on the other side are users or persons.
+pub(crate) fn figures(lang: Lang, zone: Tz, are_users: bool, summary: &Summary) -> Vec<Figure> {
     let t = lang.texts();
     let figure = |value: String, name| Figure { value, name, note: String::new(), warn: false, more: None };
     let at = |time: Option<i64>| time.map_or_else(|| "–".to_owned(), |at| lang::minute(zone, at));
+    let repeats = summary.repeats.map_or_else(|| t.repeats_many.to_owned(), |n| lang.number(n));
     vec![
-        figure(lang.number(rows), t.rows),
-        figure(lang.number(visits.len() as u64), t.visits),
-        figure(lang.number(people as u64), if is_record { t.people_users } else { t.people_subjects }),
-        figure(at(visits.iter().map(Visit::first).min()), t.first),
-        figure(at(visits.iter().map(Visit::last).max()), t.last),
+        figure(lang.number(summary.rows), t.rows),
+        figure(lang.number(summary.visits), t.visits),
+        figure(lang.number(summary.persons), if are_users { t.people_users } else { t.people_subjects }),
+        figure(at(summary.first), t.first),
+        figure(at(summary.last), t.last),
+        figure(repeats, t.repeats),
     ]
 }
 
@@ -615,11 +623,6 @@ pub(crate) fn downloads(
         (format!("{address}/rows?format={form}{query}"), name)
     };
     negotiate::NAMES.iter().zip(names).map(link).collect()
-}
-
-/// How many rows repeat an id, as the engine tells it.
-pub(crate) fn repeats(lang: Lang, repeats: Option<u64>) -> String {
-    repeats.map_or_else(|| lang.texts().repeats_many.to_owned(), |n| lang.number(n))
 }
 
 /// The same choice of period, another page. Only what is known to be harmless goes into the address.

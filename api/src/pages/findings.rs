@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 use insyn_review::{Filter, Scope};
-use insyn_rules::{Finding, FindingStatus, Level};
+use insyn_rules::{Finding, FindingStatus, Level, Rule};
 
 use super::{Choice, Page, Pager, Visitor, html, words};
 use crate::{
@@ -34,10 +34,22 @@ struct FindingsPage {
     pager: Pager,
 }
 
-struct RuleChoice {
-    key: String,
-    name: String,
-    selected: bool,
+/// A rule in a list of a form.
+pub(crate) struct RuleChoice {
+    pub(crate) key: String,
+    pub(crate) name: String,
+    pub(crate) selected: bool,
+}
+
+impl RuleChoice {
+    pub(crate) fn all(app: &App, lang: Lang, chosen: Option<&str>) -> Vec<RuleChoice> {
+        let choice = |rule: &Rule| RuleChoice {
+            key: rule.id.clone(),
+            name: lang.of(&rule.title).to_owned(),
+            selected: chosen == Some(&rule.id),
+        };
+        app.pack.rules().iter().map(choice).collect()
+    }
 }
 
 /// A finding in a list.
@@ -111,7 +123,8 @@ pub(crate) async fn list(
     let level = parameters.word::<Level>("level")?;
     let status = parameters.word::<FindingStatus>("status")?;
     let covered = parameters.get("covered") == Some("yes");
-    let rule = parameters.get("rule").map(|id| known_rule(&app, id)).transpose()?;
+    let rule = parameters.get("rule").map(|id| rest::rules::known(&app, id)).transpose()?;
+    let rule = rule.map(|rule| rule.id.clone());
     let filter = Filter {
         level: level.into_iter().collect(),
         status: status.into_iter().collect(),
@@ -158,29 +171,13 @@ pub(crate) async fn list(
             .iter()
             .map(|s| choice(s.as_str(), words::status(t, *s), status == Some(*s)))
             .collect(),
-        rules: app
-            .pack
-            .rules()
-            .iter()
-            .map(|r| RuleChoice {
-                key: r.id.clone(),
-                name: lang.of(&r.title).to_owned(),
-                selected: rule.as_ref() == Some(&r.id),
-            })
-            .collect(),
+        rules: RuleChoice::all(&app, lang, rule.as_deref()),
         filtered: !chosen.is_empty(),
         covered,
         count: words::counted(lang, t.findings_one, t.findings_n, all),
         findings,
         pager,
     }))
-}
-
-fn known_rule(app: &App, id: &str) -> Result<String, Problem> {
-    match app.pack.rule(id) {
-        Some(rule) => Ok(rule.id.clone()),
-        None => Err(Problem::bad_request("bad_parameter", format!("rule: {id:?} is none of the pack"))),
-    }
 }
 
 /// The ids whose names a finding needs.

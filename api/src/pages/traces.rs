@@ -12,11 +12,10 @@ use insyn_engine::{
 
 use super::{
     Choice, Figure, Page, Pager, Visitor,
-    accesses::{PersonRow, downloads, handle_of, join_note, person_row, repeats},
+    accesses::{PersonRow, downloads, figures, handle_of, join_note, person_row},
     html,
-    visits::{EventRow, subject_of, user_of, visit_rows_for},
-    why::{self, WhyRow},
-    words,
+    visits::{Somebody, VisitRow, subject_of, user_of, visit_rows_for},
+    why, words,
 };
 use crate::{
     app::{App, now},
@@ -64,9 +63,12 @@ struct TracesPage {
     sources: Vec<NamedChoice>,
     gaps: Vec<Choice>,
     people_title: &'static str,
+    people_column: &'static str,
     people: Vec<PersonRow>,
     shown: String,
-    rows: Vec<TraceRow>,
+    /// Each row says itself who.
+    person_column: Option<&'static str>,
+    rows: Vec<VisitRow>,
     downloads: Vec<(String, &'static str)>,
     pager: Pager,
 }
@@ -74,21 +76,6 @@ struct TracesPage {
 struct NamedChoice {
     name: String,
     selected: bool,
-}
-
-/// A visit of somebody to somebody's record.
-struct TraceRow {
-    day: String,
-    span: String,
-    who: String,
-    who_detail: String,
-    who_href: Option<String>,
-    whose: String,
-    whose_detail: String,
-    whose_href: Option<String>,
-    count: String,
-    why: WhyRow,
-    events: Vec<EventRow>,
 }
 
 pub(crate) async fn shown(
@@ -113,7 +100,7 @@ pub(crate) async fn shown(
         Some(_) => whole(&session, caller, &of, &ask).await?,
     };
     let accesses = trail::accesses(&page.trace.batches);
-    let rows = accesses.len() as u64;
+    let on_page = accesses.len() as u64;
     let visits = trail::visits(accesses, ask.gap.unwrap_or(trace::VISIT_GAP));
     let names = names(&session, &target.of, &visits).await;
     let numbers = match &target.of {
@@ -139,13 +126,18 @@ pub(crate) async fn shown(
         first: ask.cursor.map(|_| address(handle, parameters, None)),
         next: page.cursor.as_deref().map(|cursor| address(handle, parameters, Some(cursor))),
     };
+    let mut rows = visit_rows_for(app, lang, &visits, &names, true);
+    for (row, visit) in rows.iter_mut().zip(&visits) {
+        row.between = between(app, caller, lang, visit, &names);
+        row.why = why::of(app, lang, &reasons, visit, false);
+    }
     Ok(html(&TracesPage {
         page: Page::new(app, visitor, heading(lang, &target.of)),
         heading: heading(lang, &target.of),
         of: described(lang, &target.of, &names, &visits),
         reason: stated.shown(),
         joined,
-        figures: figures(app, lang, &summary, is_of_two),
+        figures: figures(lang, app.zone(), is_of_two, &summary),
         action: format!("/traces/{handle}"),
         from: ask.from.map(|from| lang::date(app.zone(), from)).unwrap_or_default(),
         to: ask.to.map(|to| lang::date(app.zone(), to - 1)).unwrap_or_default(),
@@ -158,9 +150,11 @@ pub(crate) async fn shown(
             _ => Vec::new(),
         },
         people_title: t.both_people,
+        people_column: t.who_column,
         people,
-        shown: fill(t.trace_shown, &[("n", &lang.number(rows)), ("all", &lang.number(summary.rows))]),
-        rows: visits.iter().map(|visit| row(app, caller, lang, visit, &names, &reasons)).collect(),
+        shown: fill(t.trace_shown, &[("n", &lang.number(on_page)), ("all", &lang.number(summary.rows))]),
+        person_column: None,
+        rows,
         downloads: downloads(lang, &format!("/traces/{handle}"), &query(parameters)),
         pager,
     }))
@@ -268,51 +262,19 @@ fn described(lang: Lang, of: &Of, names: &Names, visits: &[Visit]) -> Vec<String
     }
 }
 
-fn figures(app: &App, lang: Lang, summary: &Summary, is_of_two: bool) -> Vec<Figure> {
+/// A visit of somebody to somebody's record.
+fn between(app: &App, caller: &Caller, lang: Lang, visit: &Visit, names: &Names) -> Option<[Somebody; 2]> {
     let t = lang.texts();
-    let figure = |value: String, name| Figure { value, name, note: String::new(), warn: false, more: None };
-    let at = |time: Option<i64>| time.map_or_else(|| "–".to_owned(), |at| lang::minute(app.zone(), at));
-    vec![
-        figure(lang.number(summary.rows), t.rows),
-        figure(lang.number(summary.visits), t.visits),
-        figure(lang.number(summary.persons), if is_of_two { t.people_users } else { t.people_subjects }),
-        figure(at(summary.first), t.first),
-        figure(at(summary.last), t.last),
-        figure(repeats(lang, summary.repeats), t.repeats),
-    ]
-}
-
-fn row(
-    app: &App,
-    caller: &Caller,
-    lang: Lang,
-    visit: &Visit,
-    names: &Names,
-    reasons: &insyn_rules::Reasons,
-) -> TraceRow {
-    let t = lang.texts();
-    let first = visit.accesses.first().cloned().unwrap_or_default();
-    let ((who, who_detail), (whose, whose_detail)) =
-        (user_of(&first, names, t.unknown), subject_of(&first, names, t.nobody));
-    let href = |id: &str, of: Of| (!id.is_empty()).then(|| handle_of(app, caller, of, None));
-    let mut shown = visit_rows_for(app, lang, std::slice::from_ref(visit), names, true);
-    let (day, span, count, events) = match shown.pop() {
-        Some(row) => (row.day, row.span, row.count, row.events),
-        None => Default::default(),
+    let first = visit.accesses.first()?;
+    let somebody = |(name, detail): (String, String), id: &str, of: fn(String) -> Of| Somebody {
+        name,
+        detail,
+        href: (!id.is_empty()).then(|| handle_of(app, caller, of(id.to_owned()), None)),
     };
-    TraceRow {
-        day,
-        span,
-        who_href: href(first.actor(), Of::User(first.actor().to_owned())),
-        who,
-        who_detail,
-        whose_href: href(&first.subject_id, Of::Record(first.subject_id.clone())),
-        whose,
-        whose_detail,
-        count,
-        why: why::of(app, lang, reasons, visit, false),
-        events,
-    }
+    Some([
+        somebody(user_of(first, names, t.unknown), first.actor(), Of::User),
+        somebody(subject_of(first, names, t.nobody), &first.subject_id, Of::Record),
+    ])
 }
 
 fn sources(app: &App, parameters: &Parameters) -> Vec<NamedChoice> {

@@ -18,9 +18,18 @@ pub(crate) struct VisitRow {
     /// Where the visit by itself, and the whole time that they were signed in, can be seen.
     pub(crate) visit_href: Option<String>,
     pub(crate) session_href: Option<String>,
+    /// Who, and whose record, where rows are of several of both.
+    pub(crate) between: Option<[Somebody; 2]>,
     /// Why, where that was asked for.
     pub(crate) why: WhyRow,
     pub(crate) events: Vec<EventRow>,
+}
+
+/// A user or a person, and where all of theirs can be seen.
+pub(crate) struct Somebody {
+    pub(crate) name: String,
+    pub(crate) detail: String,
+    pub(crate) href: Option<String>,
 }
 
 /// One access of a visit.
@@ -101,6 +110,7 @@ pub(crate) fn visit_rows_for(
                 count: words::counted(lang, t.events_one, t.events_n, visit.accesses.len() as u64),
                 visit_href: None,
                 session_href: None,
+                between: None,
                 why: WhyRow::default(),
                 events: visit
                     .accesses

@@ -5,8 +5,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::NaiveDate;
-use insyn_review::Action;
+use insyn_review::{Evaluated, EvaluatedAsk, EvaluatedPlace};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::{
     app::{App, now},
@@ -17,17 +19,72 @@ use crate::{
 };
 
 /// Days of an answer at most.
-const MOST: i64 = 92;
+const MOST_DAYS: i64 = 92;
 /// Days that are looked back on when nobody says.
 const DAYS: i64 = 28;
+/// Items of a page when no `limit` is given, and at most.
+const PAGE: usize = 100;
+const MOST: usize = 1_000;
 
-/// What could be judged and what not: accesses by day, source and unit, and the rules of the latest run.
+/// A page of what could be judged.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "the shape of the JSON answer, for the OpenAPI document")]
+pub(crate) struct EvaluatedList {
+    items: Vec<EvaluatedItem>,
+    /// What became of each rule from one day to another, where nothing else is said of a unit.
+    rules: Vec<RuleStretchBody>,
+    /// Where the next page starts; null at the end.
+    cursor: Option<String>,
+}
+
+/// Accesses of a day, source and unit, and what became of each rule there.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "the shape of the JSON answer, for the OpenAPI document")]
+pub(crate) struct EvaluatedItem {
+    /// Local, as 2026-03-04.
+    day: String,
+    source: String,
+    /// Null where the log does not say.
+    care_unit_id: Option<String>,
+    accesses: u64,
+    /// A rule that no run has judged yet is not in it.
+    rules: Vec<PlaceJudgedBody>,
+}
+
+/// What became of a rule in one place.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "the shape of the JSON answer, for the OpenAPI document")]
+pub(crate) struct PlaceJudgedBody {
+    rule_id: String,
+    /// evaluated, partly, not_evaluated or failed.
+    state: String,
+    /// Accesses of which it could say nothing.
+    not_evaluated: u64,
+    why: Option<String>,
+}
+
+/// What became of a rule from one day to another.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "the shape of the JSON answer, for the OpenAPI document")]
+pub(crate) struct RuleStretchBody {
+    rule_id: String,
+    first_day: String,
+    /// With it.
+    last_day: String,
+    /// evaluated, not_evaluated or failed.
+    state: String,
+    /// Null also where a rule failed and the caller sees no runs.
+    why: Option<String>,
+}
+
+/// What could be judged and what not, by rule, unit, source and day, as the runs said it last.
 #[utoipa::path(get, path = "/api/v1/evaluated", tag = "rules", params(
     ("from" = Option<String>, Query, description = "From this local day on, as 2026-03-04; 28 days when not given"),
-    ("to" = Option<String>, Query, description = "To this local day, with it; at most 92 days in all")), responses(
-    (status = 200, description = "By day, source and unit: looks, and those of which nothing could be said; and in `rules`, for \
-                                  those who see runs, what the latest run could not judge, for which units and why",
-        body = super::rules::List),
+    ("to" = Option<String>, Query, description = "To this local day, with it; at most 92 days in all"),
+    ("rule" = Option<String>, Query, description = "Of this rule alone"),
+    ("limit" = Option<usize>, Query, description = "Items of a page, at most 1 000; 100 when not given"),
+    ("cursor" = Option<String>, Query, description = "The `cursor` of the page before")), responses(
+    (status = 200, description = "In order of day, source and unit, within what the caller counts", body = EvaluatedList),
     (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list(
@@ -35,29 +92,22 @@ pub(crate) async fn list(
     caller: Caller,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    parameters.only(&["from", "to"], |_| false)?;
-    let (from, to) = period(&app, &parameters)?;
-    let days = app.db.evaluated_days(&caller.principal, &from.to_string(), &to.to_string()).await?;
-    let rules = rules(&app, &caller).await?;
-    Ok(axum::Json(json!({ "items": days, "rules": rules, "cursor": null })).into_response())
+    parameters.only(&["from", "to", "rule", "limit", "cursor"], |_| false)?;
+    let ask = asked(&app, &parameters)?;
+    let limit = parameters.count("limit", MOST)?.unwrap_or(PAGE);
+    let found = app.db.evaluated(&caller.principal, ask, Some((parameters.get("cursor"), limit))).await?;
+    let items: Vec<Value> = found.places.iter().map(|place| body(&found, place)).collect();
+    Ok(axum::Json(json!({ "items": items, "rules": found.rules, "cursor": found.next })).into_response())
 }
 
-/// The rules that the latest run could not judge, or not for every unit; nothing for those who see no runs.
-pub(crate) async fn rules(app: &App, caller: &Caller) -> Result<Vec<Value>, Problem> {
-    if !caller.may(Action::SeeRuns) {
-        return Ok(Vec::new());
-    }
-    let latest = app.db.runs(None, 1).await?.items;
-    let lacks = |rule: &&Value| {
-        rule["state"] != "evaluated"
-            || rule["not_evaluated"].as_array().is_some_and(|units| !units.is_empty())
-    };
-    let rules = latest.first().and_then(|run| run.record["rules"].as_array());
-    Ok(rules.into_iter().flatten().filter(lacks).cloned().collect())
+fn body(found: &Evaluated, place: &EvaluatedPlace) -> Value {
+    let mut body = serde_json::to_value(place).unwrap_or_default();
+    body["rules"] = json!(found.at(place, &found.on(&place.day)));
+    body
 }
 
-/// The days that are asked for, both with them.
-pub(crate) fn period(app: &App, parameters: &Parameters) -> Result<(NaiveDate, NaiveDate), Problem> {
+/// The days that are asked for, both with them, and of which rule.
+pub(crate) fn asked<'a>(app: &'a App, parameters: &Parameters) -> Result<EvaluatedAsk<'a>, Problem> {
     let wrong = |what: String| Problem::bad_request("bad_parameter", what);
     let day = |name: &'static str| {
         let Some(text) = parameters.get(name) else { return Ok(None) };
@@ -67,8 +117,9 @@ pub(crate) fn period(app: &App, parameters: &Parameters) -> Result<(NaiveDate, N
     let today = || lang::date(app.zone(), now()).parse::<NaiveDate>().unwrap_or_default();
     let to = day("to")?.unwrap_or_else(today);
     let from = day("from")?.unwrap_or_else(|| to - chrono::Duration::days(DAYS - 1));
-    if from > to || (to - from).num_days() >= MOST {
-        return Err(wrong(format!("to: expected a day from `from` on, at most {MOST} days in all")));
+    if from > to || (to - from).num_days() >= MOST_DAYS {
+        return Err(wrong(format!("to: expected a day from `from` on, at most {MOST_DAYS} days in all")));
     }
-    Ok((from, to))
+    let rule = parameters.get("rule").map(|id| super::rules::known(app, id)).transpose()?;
+    Ok(EvaluatedAsk { from, to, rule: rule.map(|rule| rule.id.as_str()) })
 }

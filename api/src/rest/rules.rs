@@ -82,6 +82,13 @@ pub(crate) async fn show(State(app): State<App>, Part(id): Part) -> Result<Respo
     Ok(axum::Json(body(rule)).into_response())
 }
 
+/// A rule that a parameter names.
+pub(crate) fn known<'a>(app: &'a App, id: &str) -> Result<&'a Rule, Problem> {
+    app.pack
+        .rule(id)
+        .ok_or_else(|| Problem::bad_request("bad_parameter", format!("rule: {id:?} is none of the pack")))
+}
+
 /// Runs one rule, now and for good, or in the dry over a period; or tries another setting.
 #[utoipa::path(post, path = "/api/v1/rules/{id}/runs", tag = "rules",
     params(("id" = String, Path, description = "The rule's id")), request_body = RunRequest, responses(

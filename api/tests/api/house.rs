@@ -361,6 +361,38 @@ fn explained(unit: &str) -> insyn_rules::ExplainedDay {
     }
 }
 
+/// Of a day when the other unit had no relations and the schedule was missing.
+fn evaluated() -> insyn_rules::Evaluated {
+    use insyn_rules::{Place, RuleDays, RuleState, Which};
+    let day = chrono::NaiveDate::from_ymd_opt(2026, 8, 31).unwrap();
+    let place = |unit: &str| Place {
+        day,
+        source: "journal".into(),
+        care_unit_id: Some(unit.into()),
+        controller_id: Some(CONTROLLER.into()),
+    };
+    let said = |rule: &str, of: Which, state: RuleState, why: Option<&str>| RuleDays {
+        rule_id: rule.into(),
+        first: day,
+        last: day,
+        of,
+        state,
+        why: why.map(str::to_owned),
+    };
+    let lacks = Some("no rows of care_relations for the unit in the calendar window");
+    let empty = Some("the context table schedule is empty or not loaded");
+    insyn_rules::Evaluated {
+        days: vec![(day, day)],
+        accesses: [UNIT, OTHER_UNIT].map(|unit| (place(unit), 10)).into(),
+        rules: vec![
+            said("no-care-relation", Which::All, RuleState::Evaluated, None),
+            said("no-care-relation", Which::AtUnit(OTHER_UNIT.into()), RuleState::NotEvaluated, lacks),
+            said("outside-schedule", Which::All, RuleState::NotEvaluated, empty),
+            said("own-record", Which::All, RuleState::Evaluated, None),
+        ],
+    }
+}
+
 async fn record(db: &Db) {
     let run = RunRecord {
         run_id: "run-1".into(),
@@ -380,6 +412,7 @@ async fn record(db: &Db) {
             days: vec![("2026-08-31".into(), "2026-08-31".into())],
             rows: [UNIT, OTHER_UNIT].map(explained).to_vec(),
         },
+        evaluated: evaluated(),
         rules: vec![insyn_rules::RuleRun {
             rule_id: "test-unit".into(),
             version: 1,

@@ -104,25 +104,6 @@ async fn a_reviewer_counts_within_their_units() {
     assert_eq!((looks("dso").await, looks("auditor").await, looks("reviewer").await), (20, 20, 10));
     let bad = house.get("dso", "/api/v1/explained?from=yesterday").await;
     assert_eq!(bad.status, StatusCode::BAD_REQUEST);
-    let path = "/api/v1/evaluated?from=2026-08-01&to=2026-09-30";
-    let judged = async |who: &str| {
-        let days = house.get(who, path).await.json();
-        let counts = |day: &serde_json::Value| {
-            (day["looks"].as_u64().unwrap(), day["not_evaluated"].as_u64().unwrap())
-        };
-        let rules = days["rules"].as_array().unwrap().len();
-        (days["items"].as_array().unwrap().iter().map(counts).collect::<Vec<_>>(), rules)
-    };
-    assert_eq!(judged("dso").await, (vec![(10, 0), (10, 2)], 1), "of the other unit not all can be known");
-    assert_eq!(judged("reviewer").await, (vec![(10, 0)], 0), "who sees no runs sees none here");
-    let shown = page(&house, "dso", "/evaluated?from=2026-08-01&to=2026-09-30", "en").await;
-    for text in ["2026-08-31: 80.0%", "2026-08-31: 100.0%", "the context table schedule is empty"] {
-        assert!(shown.contains(text), "{text}: {shown}");
-    }
-    for bad in ["from=2026-01-01&to=2026-12-31", "from=2026-02-01&to=2026-01-01", "to=yesterday"] {
-        let answer = house.get("dso", &format!("/api/v1/evaluated?{bad}")).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{bad}");
-    }
     let found = async |who: &str| {
         let rows = house.get(who, "/api/v1/quality?until=2026-09&months=2").await.json()["items"].clone();
         let months = |rule: &serde_json::Value| rule["months"].as_array().unwrap().clone();
@@ -130,6 +111,85 @@ async fn a_reviewer_counts_within_their_units() {
         of_rule.iter().map(|month| month["found"].as_u64().unwrap()).sum::<u64>()
     };
     assert_eq!((found("dso").await, found("auditor").await, found("reviewer").await), (3, 3, 1));
+}
+
+const EVALUATED: &str = "/evaluated?from=2026-08-01&to=2026-09-30";
+
+#[tokio::test]
+async fn what_could_be_judged_is_told_by_rule_unit_source_and_day() {
+    let house = house().await;
+    let judged = async |who: &str, more: &str| {
+        let list = house.get(who, &format!("/api/v1{EVALUATED}{more}")).await.json();
+        let items = list["items"].as_array().unwrap().iter().map(|item| {
+            let rules = item["rules"].as_array().unwrap().iter().map(|rule| {
+                let state = rule["state"].as_str().unwrap();
+                format!("{} {state} {}", rule["rule_id"].as_str().unwrap(), rule["not_evaluated"])
+            });
+            let unit = item["care_unit_id"].as_str().unwrap();
+            format!("{} {unit}: {}", item["day"].as_str().unwrap(), rules.collect::<Vec<_>>().join(", "))
+        });
+        (items.collect::<Vec<_>>(), list)
+    };
+    let own = "2026-08-31 SE100-E1: no-care-relation evaluated 0, outside-schedule not_evaluated 10, own-record evaluated 0";
+    let other = "2026-08-31 SE100-E2: no-care-relation not_evaluated 10, outside-schedule not_evaluated 10, own-record evaluated 0";
+    for who in ["dso", "coordinator", "auditor"] {
+        assert_eq!(judged(who, "").await.0, [own, other], "{who}");
+    }
+    assert_eq!(judged("reviewer", "").await.0, [own], "a reviewer sees their own units");
+    assert_eq!(house.get("operator", &format!("/api/v1{EVALUATED}")).await.status, StatusCode::FORBIDDEN);
+    let of_rule = judged("dso", "&rule=no-care-relation").await.0;
+    assert_eq!(of_rule[1], "2026-08-31 SE100-E2: no-care-relation not_evaluated 10");
+    let (first, list) = judged("dso", "&limit=1").await;
+    assert_eq!(first, [own]);
+    assert_eq!(list["rules"][1]["why"], "the context table schedule is empty or not loaded");
+    let cursor = list["cursor"].as_str().unwrap();
+    let (second, list) = judged("dso", &format!("&limit=1&cursor={cursor}")).await;
+    assert_eq!((second, list["cursor"].is_null()), (vec![other.to_owned()], true));
+    for bad in
+        ["from=2026-01-01&to=2026-12-31", "from=2026-02-01&to=2026-01-01", "to=yesterday", "rule=awful"]
+    {
+        let answer = house.get("dso", &format!("/api/v1/evaluated?{bad}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_what_could_be_judged_says_where_when_and_why() {
+    let house = house().await;
+    let lacks = "no rows of care_relations for the unit in the calendar window";
+    let schedule = "2026-08-31: the context table schedule is empty or not loaded";
+    for (lang, words) in [
+        (
+            "sv",
+            [
+                "2026-08-31: 1 av 3 regler",
+                "2026-08-31: 2 av 3 regler",
+                "33,3\u{a0}%",
+                "Delvis bedömd",
+                "Ej bedömd",
+            ],
+        ),
+        (
+            "en",
+            [
+                "2026-08-31: 1 of 3 rules",
+                "2026-08-31: 2 of 3 rules",
+                "33.3%",
+                "Partly evaluated",
+                "Not evaluated",
+            ],
+        ),
+    ] {
+        let shown = page(&house, "dso", EVALUATED, lang).await;
+        for text in words.iter().chain(&[lacks, schedule, "Medicinkliniken"]) {
+            assert!(shown.contains(text), "{lang} lacks {text}: {shown}");
+        }
+    }
+    let own = page(&house, "reviewer", EVALUATED, "en").await;
+    assert!(own.contains("2 of 3 rules") && own.contains(schedule));
+    assert!(!own.contains(lacks) && !own.contains("Medicinkliniken"), "{own}");
+    let of_rule = page(&house, "dso", &format!("{EVALUATED}&rule=own-record"), "en").await;
+    assert!(of_rule.contains("1 of 1 rules") && !of_rule.contains(schedule), "{of_rule}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The engine from outside: a lake on disk, questions over it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod asked;
 mod attacks;
 mod context;
 mod history;

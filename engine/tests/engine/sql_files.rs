@@ -1,4 +1,5 @@
-//! SQL cases as text: `sql/*.txt`. A case is a comment, a query, `----`, and what comes back as CSV (or `error: …`).
+//! Cases as text: `sql/*.txt`. A case is a comment, a query in SQL or a trace (see [`crate::asked`]), `----`, and what comes back as CSV (or
+//! `error: …`).
 //! With `INSYN_UPDATE=1` the files are rewritten with what came back.
 
 use std::fmt::Write as _;
@@ -7,6 +8,7 @@ use std::path::Path;
 use insyn_engine::output::{self, Format};
 use insyn_engine::session::{Limits, Session};
 
+use crate::asked;
 use crate::world::{self, ZONE};
 
 #[tokio::test]
@@ -33,6 +35,11 @@ async fn denied_columns() {
 #[tokio::test]
 async fn whose_records_are_shown() {
     run("shown", Limits::default()).await;
+}
+
+#[tokio::test]
+async fn traces() {
+    run("traces", Limits::default()).await;
 }
 
 async fn run(name: &str, limits: Limits) {
@@ -64,6 +71,9 @@ async fn run(name: &str, limits: Limits) {
 }
 
 async fn answer(session: &Session, query: &str, whose: bool) -> String {
+    if let Some(traced) = asked::answer(session, query).await {
+        return traced;
+    }
     match session.sql(query).await {
         Ok(answer) => {
             let mut text = Vec::new();

@@ -102,12 +102,22 @@ pub async fn small() -> World {
         event("i1", "insyn", "2026-08-01T10:00:00Z", "granskare", "191212121212"),
     ];
     events[2].emergency = Some(true);
+    // At one unit, and at another one in a system that counts its sessions from one as well.
+    const OTHER: &str = "SE2321000016-E2";
+    for (event, unit, session) in
+        [(0, "U1", "s1"), (1, "U1", "s1"), (2, "U1", "s2"), (7, OTHER, "s1"), (8, OTHER, "s9")]
+    {
+        events[event].care_unit_id = Some(unit.to_owned());
+        events[event].session_id = Some(session.to_owned());
+    }
     events[4].correlation_id = Some("req-1".to_owned());
     let mut other = event("n1", "npo", "2026-03-29T01:30:02Z", "SE-B", "197010632391");
     other.correlation_id = Some("req-1".to_owned());
+    other.controller_id = "SE5560000000".to_owned();
     events.push(other);
     let mut far = event("n2", "npo", "2026-06-29T01:30:02Z", "SE-B", "191212121212");
     far.correlation_id = Some("req-1".to_owned());
+    far.controller_id = "SE5560000000".to_owned();
     events.push(far);
     world.commit(&events).await;
     world

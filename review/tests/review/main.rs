@@ -3,6 +3,7 @@
 
 mod crash;
 mod decisions;
+mod evaluated;
 mod lists;
 mod migrations;
 mod quality;

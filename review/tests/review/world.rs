@@ -143,5 +143,6 @@ pub fn run(id: &str) -> RunRecord {
         accesses: 3,
         rules: Vec::new(),
         explained: insyn_rules::Explained::default(),
+        evaluated: insyn_rules::Evaluated::default(),
     }
 }

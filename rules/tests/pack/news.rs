@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use chrono::{DateTime, NaiveDate};
 use insyn_engine::config::Organisation;
 use insyn_engine::context;
 use insyn_engine::event::AccessEvent;
@@ -280,6 +281,45 @@ async fn only_what_came_is_judged_and_the_rest_of_a_week_is_remembered() {
     assert_eq!((none.record.accesses, none.findings.len()), (0, 0));
     assert_eq!(none.record.rules[0].state, RuleState::Evaluated);
     assert!(none.record.rules[0].why.as_deref().unwrap().contains("nothing"), "{:?}", none.record.rules[0]);
+}
+
+/// From the first to the last day of which the run says this of the rule.
+fn said(record: &RunRecord, rule: &str, state: RuleState) -> Option<(NaiveDate, NaiveDate)> {
+    let of: Vec<_> =
+        record.evaluated.rules.iter().filter(|said| said.rule_id == rule && said.state == state).collect();
+    Some((of.first()?.first, of.last()?.last))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_of_news_says_what_became_of_the_days_that_each_rule_was_to_judge() {
+    let ids = ["no-care-relation", "own-record", "neighbour"];
+    let pack = Pack::builtin().unwrap().only(|rule| ids.contains(&rule.id.as_str()));
+    let pack = pack.without_intrusive("nobody has decided it");
+    let (house, start) = clinic().await;
+    let day = |at: i64| DateTime::from_timestamp_micros(at).unwrap().with_timezone(&ZONE).date_naive();
+    let (first, second) = (day(start), day(start + DAY));
+    let one_day = Limits { news_rows: 1, ..Limits::default() };
+    let (done, not) = (RuleState::Evaluated, RuleState::NotEvaluated);
+    for today in [second, first] {
+        let record = house.news(&pack, one_day).await.record;
+        let today = Some((today, today));
+        assert_eq!(said(&record, "no-care-relation", done), today);
+        assert_eq!(
+            said(&record, "neighbour", not),
+            today,
+            "what is held back would judge what the others do"
+        );
+        let both = Some((first, second));
+        assert_eq!(
+            said(&record, "own-record", not),
+            both,
+            "without its table it still has everything to judge"
+        );
+        assert_eq!(record.evaluated.accesses.values().sum::<u64>(), 1);
+    }
+    let nothing = house.news(&pack, one_day).await.record;
+    assert_eq!(said(&nothing, "no-care-relation", done), None);
+    assert!(nothing.evaluated.accesses.is_empty() && nothing.evaluated.days.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

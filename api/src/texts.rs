@@ -399,6 +399,16 @@ texts! {
     context_none: "Inget underlag", "Nothing known";
     context_no_period: "utan tider", "without times";
     context_from: "från {from}, tills vidare", "from {from} on";
+    context_faults: "Rader som säger emot sig själva eller varandra", "Rows that contradict themselves or each other";
+    context_faults_lead: "De är lästa. Den som lämnar tabellerna kan rätta dem efter raderna i filen.", "They are loaded. Whoever exports the tables can mend them by the lines of the file.";
+    context_end_before_start: "{columns} ligger före början: {n}", "{columns} is before the start: {n}";
+    context_overlap: "samma {columns} sägs vara två saker samtidigt: {n}", "the same {columns} is said to be two things at one time: {n}";
+    context_unknown_id: "{columns} finns inte i {expected}: {n}", "{columns} is not in {expected}: {n}";
+    context_circle: "{columns} leder tillbaka till sig själv: {n}", "{columns} leads back to itself: {n}";
+    context_not_compared: "för många för att jämföras efter {columns}: {n}", "too many to be compared by {columns}: {n}";
+    context_lines: "rad {lines}", "line {lines}";
+    row_one: "1 rad", "1 row";
+    row_n: "{n} rader", "{n} rows";
     context_units: "Enhet för enhet", "Unit by unit";
     context_units_first: "Enhet för enhet, {n} av {all}", "Unit by unit, {n} of {all}";
     context_no_units: "Ingen tabell nämner någon enhet.", "No table names a unit.";

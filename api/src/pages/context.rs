@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use insyn_engine::context::{TableStatus, UnitPeriod};
+use insyn_engine::context::{Contradiction, Contradicts, TableStatus, UnitPeriod};
 
 use super::{Page, Visitor, html, words};
 use crate::{
@@ -26,6 +26,8 @@ const BY_UNIT: [&str; 3] = ["care_relations", "schedule", "assignments"];
 struct ContextPage {
     page: Page,
     tables: Vec<TableRow>,
+    /// By table, what its rows say against themselves or others.
+    faults: Vec<(&'static str, Vec<Fault>)>,
     by_unit: Vec<&'static str>,
     units: Vec<UnitRow>,
     units_title: String,
@@ -40,6 +42,12 @@ struct TableRow {
     rows: String,
     period: String,
     units: String,
+}
+
+/// Rows that contradict in one way, and their first lines.
+struct Fault {
+    what: String,
+    lines: String,
 }
 
 struct UnitRow {
@@ -87,6 +95,7 @@ pub(crate) async fn show(State(app): State<App>, visitor: Visitor) -> Result<Res
         by_unit: by_unit.iter().map(|table| table.table).collect(),
         units: rows,
         tables: tables.iter().map(|table| table_row(&app, lang, table)).collect(),
+        faults: faults(lang, &tables),
     }))
 }
 
@@ -105,6 +114,32 @@ fn table_row(app: &App, lang: Lang, table: &TableStatus) -> TableRow {
         period: period(app, lang, table.rows, table.from, table.to),
         units: if named == 0 { "–".into() } else { lang.number(named as u64) },
     }
+}
+
+fn faults(lang: Lang, tables: &[TableStatus]) -> Vec<(&'static str, Vec<Fault>)> {
+    let has_some = tables.iter().filter(|table| !table.contradicting.is_empty());
+    has_some
+        .map(|table| (table.table, table.contradicting.iter().map(|found| fault(lang, found)).collect()))
+        .collect()
+}
+
+fn fault(lang: Lang, found: &Contradiction) -> Fault {
+    let t = lang.texts();
+    let what = match found.what {
+        Contradicts::EndBeforeStart => t.context_end_before_start,
+        Contradicts::Overlap => t.context_overlap,
+        Contradicts::UnknownId => t.context_unknown_id,
+        Contradicts::Circle => t.context_circle,
+        Contradicts::NotCompared => t.context_not_compared,
+    };
+    let rows = words::counted(lang, t.row_one, t.row_n, found.rows);
+    let expected = found.expected_in.as_deref().unwrap_or_default();
+    let what = fill(what, &[("columns", &found.columns), ("expected", expected), ("n", &rows)]);
+    let mut lines: Vec<String> = found.lines.iter().map(u64::to_string).collect();
+    if found.rows > found.lines.len() as u64 {
+        lines.push("…".to_owned());
+    }
+    Fault { what, lines: fill(t.context_lines, &[("lines", &lines.join(", "))]) }
 }
 
 /// How many rules cannot judge without it.

@@ -313,6 +313,8 @@ const TABLES: &[(&str, &str)] = &[
         "subject_id,name,address,postcode,protected_identity,public_figure,deceased_on\n\
          191212121212,Anna Alm,,,true,false,\n201212121212,Bo Björk,,,false,false,2026-08-10\n",
     ),
+    // Of a unit that nobody has.
+    ("places.csv", "address_range,care_unit_id\n10.9.0.0/24,SE100-E9\n"),
 ];
 
 /// A finding for the reviewer's unit, one about the reviewer, one of another unit.

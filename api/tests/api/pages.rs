@@ -95,6 +95,21 @@ async fn a_decision_covers_later_findings_once_and_somebody_else_reviews_it() {
 }
 
 #[tokio::test]
+async fn tables_that_contradict_are_told_of_by_their_lines() {
+    let house = house().await;
+    for (lang, what, line) in [
+        ("sv", "care_unit_id finns inte i units: 1 rad", "rad 2"),
+        ("en", "care_unit_id is not in units: 1 row", "line 2"),
+    ] {
+        let shown = page(&house, "dso", "/context", lang).await;
+        let (_, told) = shown.split_once("data-testid=\"contradictions\"").unwrap();
+        let told = told.split_once("</dl>").unwrap().0;
+        assert!(told.contains("<code>places</code>") && told.contains(what) && told.contains(line), "{told}");
+        assert!(!told.contains("SE100-E9"), "no value of the table is shown");
+    }
+}
+
+#[tokio::test]
 async fn a_reviewer_counts_within_their_units() {
     let house = house().await;
     let looks = async |who: &str| {

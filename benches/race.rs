@@ -3,8 +3,12 @@
 //! `cargo build --release && cargo bench --workspace --bench race`. `INSYN_RACE_ROWS` (1,000,000) says how many accesses,
 //! `INSYN_RACE_FOLDER` where they are kept for another run (a folder that goes away unless told), `INSYN_RACE_ASKED` (1,000)
 //! how many records are asked for. The peers are taken from Python (`pip install duckdb polars chdb deltalake`); who is not
-//! there says so and is left out, but not with `CI=true`. An answer that is not the same as another's ends the race; with
+//! there says so and is left out, but not with `CI=true`; `INSYN_RACE_PEERS` (duckdb-time,duckdb,polars,chdb) says who races.
+//! DuckDB over rows in order of time sorts all of them first, which takes several times their room. An answer that is not the same as another's ends the race; with
 //! `INSYN_ANY_BUILD=1` that is all that a run is for, as in `.ci/run`: a debug build answers the same.
+//!
+//! A hundred million rows come by logs in an hour, most of it for order. `INSYN_RACE_LOADED=1` has the engine write them
+//! instead, person by person, as an archive would be loaded: rows come in order and stay where they are, without `record`.
 //!
 //! Insyn is asked over HTTP by one client that keeps its connection, and writes down each look; the peers are asked inside
 //! of their process. Each has two threads. `INSYN_RACE_LIVE` (0) says for how many seconds records are
@@ -28,6 +32,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use insyn_benches::{Serving, audit_event, command, high_water, setting};
+use insyn_engine::event::AccessEvent;
+use insyn_engine::lake::{Lake, SourceCommit};
 
 const CONFIG: &str = r#"
 [organisation]
@@ -122,7 +128,8 @@ fn main() {
     println!("{rows} accesses, {} persons, {} users, 24 months\n", world.subjects, world.users);
     println!("| question | who | p50 ms | p95 ms | most ms | asked |\n|---|---|---|---|---|---|");
     let mut answers = insyn(&folder, &subjects, &users);
-    for peer in ["duckdb-time", "duckdb", "polars", "chdb"] {
+    let peers: String = setting("INSYN_RACE_PEERS", "duckdb-time,duckdb,polars,chdb".to_owned());
+    for peer in peers.split(',').filter(|peer| !peer.is_empty()) {
         for line in peer_says(&folder, peer) {
             let [question, who, p50, p95, most, asked, answer] =
                 line.split('|').collect::<Vec<_>>().try_into().expect("seven parts");
@@ -153,6 +160,11 @@ fn prepare(folder: &Path, world: &World) {
     }
     fs::create_dir_all(folder.join("logs")).unwrap();
     fs::write(folder.join("insyn.toml"), CONFIG).unwrap();
+    if setting("INSYN_RACE_LOADED", 0) == 1 {
+        load(folder, world);
+        fs::write(done, wanted).unwrap();
+        return;
+    }
     let (start, mut bytes, mut reading) = (Instant::now(), 0, 0.0);
     for from in (0..world.rows).step_by(PIECE as usize) {
         let log = folder.join(format!("logs/{from:012}.csv"));
@@ -175,12 +187,101 @@ fn prepare(folder: &Path, world: &World) {
     fs::write(done, wanted).unwrap();
 }
 
+/// Rows of a commit where rows are loaded: those of some thousand persons.
+const LOADED: u64 = 400_000;
+
+/// Rows are written by the engine itself, person by person, each person's spread over the 24 months.
+fn load(folder: &Path, world: &World) {
+    let start = Instant::now();
+    let (give, taken) = std::sync::mpsc::sync_channel::<Vec<AccessEvent>>(1);
+    let each = (world.rows / world.subjects).max(1);
+    let mut persons: Vec<(String, u64)> = (0..world.subjects).map(|who| (subject(who), who)).collect();
+    persons.sort_unstable();
+    let users = world.users;
+    let making = std::thread::spawn(move || {
+        let day = |n: u64| FROM + (mixed(n ^ 0xDA7E) % MONTHS_24 as u64) as i64;
+        for some in persons.chunks((LOADED / each).max(1) as usize) {
+            let rows = some.iter().flat_map(|(id, who)| {
+                (who * each..(who + 1) * each).map(move |n| loaded(n, day(n), (id.as_str(), *who), users))
+            });
+            if give.send(rows.collect()).is_err() {
+                break;
+            }
+        }
+    });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let lake = Lake::open("lake", folder).await.unwrap();
+        for (sequence, events) in (1..).zip(taken) {
+            let batch =
+                SourceCommit { source: "journal".into(), sequence, events, ..SourceCommit::default() };
+            lake.commit(batch).await.unwrap();
+        }
+        lake.rested().await;
+    });
+    making.join().unwrap();
+    // With it go merges beside: the command has the lake to itself.
+    drop(runtime);
+    let written = start.elapsed().as_secs_f64();
+    command(folder, &["compact"]);
+    println!("prepared: {written:.0} s written, {:.0} s with all in order", start.elapsed().as_secs_f64());
+}
+
+/// The `n`th row, which is about this person.
+fn loaded(n: u64, at: i64, (id, who): (&str, u64), users: u64) -> AccessEvent {
+    let (a, b) = (mixed(n), mixed(n ^ 0x5EED_0000_0000));
+    let user = a % users;
+    let unit = user % 400;
+    let time = chrono::DateTime::from_timestamp(at, 0).unwrap();
+    let activity = ACTIVITIES[(a >> 40) as usize % 10];
+    AccessEvent {
+        event_id: event_id(a, b),
+        source: "journal".into(),
+        organisation_id: "SE2321000016".into(),
+        controller_id: "SE2321000016".into(),
+        occurred_at: at * 1_000_000,
+        occurred_at_raw: Some(time.format("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        year: time.format("%Y").to_string(),
+        action: Some(if activity == "Läsa" { "R" } else { "U" }.into()),
+        activity: Some(activity.into()),
+        activity_level: Some(PARTS[(b >> 40) as usize % 6].into()),
+        outcome: Some("success".into()),
+        purpose: Some("Vård och behandling".into()),
+        user_kind: Some("staff".into()),
+        user_id: Some(self::user(user)),
+        user_name: Some(format!("Namn {user}")),
+        user_title: Some(TITLES[(user % 5) as usize].into()),
+        care_provider_id: Some("SE2321000016-VG".into()),
+        care_unit_id: Some(format!("SE2321000016-E{unit:03}")),
+        care_unit_name: Some(format!("Enhet {unit}")),
+        subject_id: Some(id.to_owned()),
+        subject_name: Some(format!("Patient {who}")),
+        file_id: format!("f{}", n / 2_000_000),
+        file_offset: (n % 2_000_000 * 190) as i64,
+        file_length: 190,
+        ingested_at: (FROM + MONTHS_24) * 1_000_000 + (n / 24_000) as i64,
+        ..AccessEvent::default()
+    }
+}
+
+const TITLES: [&str; 5] = ["Läkare", "Sjuksköterska", "Undersköterska", "Medicinsk sekreterare", "Psykolog"];
+const PARTS: [&str; 6] = ["Journaltext", "Läkemedel", "Provsvar", "Bokning", "Remiss", "Diagnos"];
+const ACTIVITIES: [&str; 10] =
+    ["Läsa", "Läsa", "Läsa", "Läsa", "Läsa", "Läsa", "Läsa", "Skriva", "Signera", "Utskrift"];
+
+/// An id as a UUID.
+fn event_id(a: u64, b: u64) -> String {
+    format!(
+        "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+        a >> 32,
+        a >> 16 & 0xFFFF,
+        a & 0xFFF,
+        b >> 48 & 0xFFF,
+        b & 0xFFFF_FFFF_FFFF
+    )
+}
+
 fn write_log(path: &Path, from: u64, to: u64, world: &World) {
-    const TITLES: [&str; 5] =
-        ["Läkare", "Sjuksköterska", "Undersköterska", "Medicinsk sekreterare", "Psykolog"];
-    const PARTS: [&str; 6] = ["Journaltext", "Läkemedel", "Provsvar", "Bokning", "Remiss", "Diagnos"];
-    const ACTIVITIES: [&str; 10] =
-        ["Läsa", "Läsa", "Läsa", "Läsa", "Läsa", "Läsa", "Läsa", "Skriva", "Signera", "Utskrift"];
     let mut log = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
     log.write_all(HEADER.as_bytes()).unwrap();
     let mut line = String::new();
@@ -194,12 +295,8 @@ fn write_log(path: &Path, from: u64, to: u64, world: &World) {
         line.clear();
         let _ = writeln!(
             line,
-            "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x};{time};{};Namn {user};{};SE2321000016-E{unit:03};Enhet {unit};{};Vård och behandling;{};Patient {who};{}",
-            a >> 32,
-            a >> 16 & 0xFFFF,
-            a & 0xFFF,
-            b >> 48 & 0xFFF,
-            b & 0xFFFF_FFFF_FFFF,
+            "{};{time};{};Namn {user};{};SE2321000016-E{unit:03};Enhet {unit};{};Vård och behandling;{};Patient {who};{}",
+            event_id(a, b),
             self::user(user),
             TITLES[(user % 5) as usize],
             ACTIVITIES[(a >> 40) as usize % 10],

@@ -12,6 +12,7 @@
 //! | `valid_at(valid_from, valid_to, ts)` | whether a period holds the instant; null is open-ended |
 
 mod bounded;
+mod days;
 mod own;
 
 use std::sync::Arc;

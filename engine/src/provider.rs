@@ -4,6 +4,7 @@
 //! groups and pages by Parquet's own statistics, rows by the filters themselves while they are read (both by the
 //! query engine). The plan that comes out is a plain Parquet scan, which can be sent to other machines.
 
+mod footers;
 mod fresh;
 
 use std::collections::HashSet;
@@ -17,7 +18,6 @@ use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -34,6 +34,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::file;
 use crate::lake::LakeFile;
+use footers::Footers;
 pub(crate) use fresh::Fresh;
 
 /// `IN (…)` up to this length still leaves out files, row groups and pages.
@@ -192,7 +193,7 @@ impl TableProvider for LakeTable {
         let runtime = state.runtime_env();
         let store = runtime.object_store(&self.url)?;
         let readers =
-            CachedParquetFileReaderFactory::new(store, runtime.cache_manager.get_file_metadata_cache());
+            Footers::new(store, runtime.cache_manager.get_file_metadata_cache(), !filters.is_empty());
         let mut options = state.table_options().parquet.clone();
         options.global = state.config_options().execution.parquet.clone();
         let source = ParquetSource::new(self.scanned.clone())

@@ -10,6 +10,7 @@ mod later;
 mod memory;
 mod projections;
 mod runtime;
+mod tables;
 pub(crate) mod users;
 
 use std::sync::Arc;
@@ -17,11 +18,16 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono_tz::Tz;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
+};
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::{MemTable, TableProvider, ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, SessionStateDefaults};
+use datafusion::execution::{
+    SendableRecordBatchStream, SessionState, SessionStateBuilder, SessionStateDefaults,
+};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
@@ -38,6 +44,7 @@ use crate::provider::{Counters, LONGEST_IN_LIST, LakeTable};
 pub use later::Touched;
 pub use memory::in_memory;
 use runtime::{Context, Runtime};
+use tables::Tables;
 
 /// The source of Insyn's own log: whoever reads is read.
 pub const OWN_SOURCE: &str = "insyn";
@@ -108,10 +115,7 @@ pub struct Session {
     snapshot: Snapshot,
     loaded: Arc<Context>,
     runtime: Arc<Runtime>,
-    /// Rows in order of users, with what tells which may repeat an event.
-    by_user: Arc<ViewTable>,
-    /// The version that `user_accesses` reaches, where it is read.
-    reached: Option<u64>,
+    tables: Arc<Tables>,
     zone: Tz,
     limits: Limits,
 }
@@ -185,22 +189,15 @@ impl Session {
         let Scope::All = scope;
         let runtime = Runtime::of(lake)?;
         let loaded = runtime.context(lake, moment).await?;
-        let context = new_context(&runtime.environment, zone, &loaded.resolver);
-        let table = |of: Table, files: &[Arc<LakeFile>]| -> Arc<dyn TableProvider> {
-            Arc::new(lake_table(&runtime, of, files))
-        };
-        let by_user = Arc::new(users::rows(&reach, true, table)?);
-        let shown = Arc::new(users::rows(&reach, false, table)?);
-        let days = Arc::new(users::days(Arc::clone(&shown) as _, zone, &loaded.resolver)?);
-        let reached = reach.version;
+        let tables = Arc::new(Tables::new(&runtime, &snapshot, reach, &loaded, zone));
+        let context = SessionContext::new_with_state(runtime.state(zone, &loaded.resolver));
+        let catalog = Arc::new(MemoryCatalogProvider::new());
+        catalog.register_schema(SCHEMA, Arc::clone(&tables) as _)?;
+        let catalogs = Arc::new(MemoryCatalogProviderList::new());
+        catalogs.register_catalog(CATALOG.to_owned(), catalog);
+        context.register_catalog_list(catalogs);
         let limits = Limits::default();
-        let lake = lake.clone();
-        let session = Session { context, lake, snapshot, loaded, runtime, by_user, reached, zone, limits };
-        session.register_lake()?;
-        session.register(Table::UserAccesses.name(), shown)?;
-        session.register(users::DAYS, days)?;
-        session.register_context()?;
-        Ok(session)
+        Ok(Session { context, lake: lake.clone(), snapshot, loaded, runtime, tables, zone, limits })
     }
 
     /// Adds a table by value, for example `findings`.
@@ -228,12 +225,11 @@ impl Session {
     /// None that a caller can cause: the table is there.
     pub fn without_own(self) -> Result<Self, EngineError> {
         for table in [Table::AccessEvents.name(), Table::UserAccesses.name(), users::DAYS] {
-            let name = TableReference::bare(table);
-            if let Some(rows) = self.context.deregister_table(name.clone())? {
+            if let Some(rows) = self.tables.get(table)? {
                 let plan = LogicalPlanBuilder::scan(table, provider_as_source(rows), None)?
                     .filter(col("source").not_eq(lit(OWN_SOURCE)))?
                     .build()?;
-                self.context.register_table(name, Arc::new(ViewTable::new(plan, None)))?;
+                self.tables.put(table, Arc::new(ViewTable::new(plan, None)));
             }
         }
         Ok(self)
@@ -304,10 +300,7 @@ impl Session {
 
     /// The names of all tables, sorted.
     pub fn tables(&self) -> Vec<String> {
-        let schemas = self.context.catalog(CATALOG).and_then(|c| c.schema(SCHEMA));
-        let mut names = schemas.map(|s| s.table_names()).unwrap_or_default();
-        names.sort();
-        names
+        self.tables.table_names()
     }
 
     /// Who is behind a user's id or account, by the context tables as they are now.
@@ -368,7 +361,9 @@ impl Session {
         &self,
         plan: LogicalPlanBuilder,
     ) -> Result<(SendableRecordBatchStream, Arc<dyn ExecutionPlan>), EngineError> {
-        let state = self.context.state();
+        let mut state = self.context.state();
+        // A bound that tightens while the first rows are found makes every file be weighed again: these files are few.
+        state.config_mut().options_mut().optimizer.enable_topk_dynamic_filter_pushdown = false;
         let plan = state.create_physical_plan(&plan.build()?).await?;
         let rows = datafusion::physical_plan::execute_stream(Arc::clone(&plan), state.task_ctx())?;
         Ok((rows, plan))
@@ -382,49 +377,18 @@ impl Session {
 
     /// The start of a plan over the rows of `access_events` in order of users, with the columns of `user_accesses`.
     pub(crate) fn by_user(&self) -> Result<LogicalPlanBuilder, EngineError> {
-        let provider = Arc::clone(&self.by_user) as Arc<dyn TableProvider>;
-        Ok(LogicalPlanBuilder::scan(Table::UserAccesses.name(), provider_as_source(provider), None)?)
+        let rows = provider_as_source(self.tables.by_user()?);
+        Ok(LogicalPlanBuilder::scan(Table::UserAccesses.name(), rows, None)?)
     }
 
     /// The version that `user_accesses` reaches; none where it is not read, and `access_events` alone answers.
     pub fn reached(&self) -> Option<u64> {
-        self.reached
+        self.tables.reached()
     }
 
     /// One of Insyn's own functions over these arguments.
     pub(crate) fn call(&self, function: &str, args: Vec<Expr>) -> Result<Expr, EngineError> {
         own_function(function, self.zone, self.resolver(), args)
-    }
-
-    fn register_lake(&self) -> Result<(), EngineError> {
-        for table in Table::ALL {
-            let provider = lake_table(&self.runtime, table, self.snapshot.files(table));
-            match table {
-                Table::AccessEvents => {
-                    let events = Arc::new(provider);
-                    let accesses = accesses_over(Arc::clone(&events) as _, self.zone, self.resolver())?;
-                    self.register(table.name(), events)?;
-                    self.register(ACCESSES, Arc::new(accesses))?;
-                }
-                // Of that only what holds is shown, and what it has not yet beside.
-                Table::UserAccesses => {}
-                Table::Exports | Table::Lacking => self.register(table.name(), Arc::new(provider))?,
-                Table::Quarantine | Table::Gaps => {
-                    self.register(table.name(), Arc::new(with_states(table, provider)?))?;
-                }
-            }
-        }
-        let amendments = Arc::new(amendments::table(&self.snapshot)?);
-        self.register(amendments::NAME, amendments)
-    }
-
-    fn register_context(&self) -> Result<(), EngineError> {
-        self.loaded.tables.iter().try_for_each(|(name, table)| self.register(name, Arc::clone(table)))
-    }
-
-    fn register(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<(), EngineError> {
-        self.context.register_table(TableReference::bare(name), provider)?;
-        Ok(())
     }
 }
 
@@ -459,13 +423,13 @@ fn accesses_over(
 }
 
 /// Items that no one has touched are open, also in files that are older than the column.
-fn with_states(table: Table, provider: LakeTable) -> Result<ViewTable, EngineError> {
+fn with_states(table: Table, provider: Arc<dyn TableProvider>) -> Result<ViewTable, EngineError> {
     let columns = provider.schema();
     let columns = columns.fields().iter().map(|field| match field.name().as_str() {
         "state" => datafusion::functions::expr_fn::coalesce(vec![col("state"), lit("open")]).alias("state"),
         name => col(name),
     });
-    let plan = LogicalPlanBuilder::scan(table.name(), provider_as_source(Arc::new(provider)), None)?
+    let plan = LogicalPlanBuilder::scan(table.name(), provider_as_source(provider), None)?
         .project(columns.collect::<Vec<_>>())?
         .build()?;
     Ok(ViewTable::new(plan, None))
@@ -485,7 +449,7 @@ fn own_function(
     Ok(function.ok_or_else(missing)?.call(args))
 }
 
-fn new_context(environment: &Arc<RuntimeEnv>, zone: Tz, resolver: &Arc<Resolver>) -> SessionContext {
+fn new_state(environment: &Arc<RuntimeEnv>, zone: Tz, resolver: &Arc<Resolver>) -> SessionState {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(true)
@@ -503,7 +467,7 @@ fn new_context(environment: &Arc<RuntimeEnv>, zone: Tz, resolver: &Arc<Resolver>
     options.execution.parquet.max_in_list_size = LONGEST_IN_LIST;
     // Reading a few pages of one file is not worth a thread for each core.
     options.optimizer.repartition_file_min_size = 32 << 20;
-    let state = SessionStateBuilder::new()
+    SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::clone(environment))
         .with_scalar_functions(functions::scalar_functions(zone, resolver))
@@ -511,8 +475,7 @@ fn new_context(environment: &Arc<RuntimeEnv>, zone: Tz, resolver: &Arc<Resolver>
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_expr_planners(functions::expr_planners())
         .with_analyzer_rule(Arc::new(projections::KeepEach))
-        .build();
-    SessionContext::new_with_state(state)
+        .build()
 }
 
 /// `schema` with each name once: a second `user_id` becomes `user_id_2`. Views become plain strings.

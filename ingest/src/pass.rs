@@ -122,6 +122,7 @@ pub fn read(
         census,
         origin: origin.as_ref(),
         file_id: &file.id,
+        began: Utc::now().timestamp_micros(),
         known: file.known,
         position: file.position,
         recent: tail,
@@ -212,6 +213,8 @@ struct Pass<'a, 'c> {
     /// Who sent it, where somebody did.
     origin: Option<&'a Origin<'a>>,
     file_id: &'a str,
+    /// What is read in one pass was read at one time: a time of its own for each row would take as much room as the row's own.
+    began: i64,
     known: u64,
     position: u64,
     /// The bytes right before the position.
@@ -349,9 +352,8 @@ impl Pass<'_, '_> {
         if offset < self.known && self.census.is_none() {
             return;
         }
-        let now = Utc::now().timestamp_micros();
         let sender = self.origin.and_then(|origin| origin.sender);
-        let rows = match admit(reader, sender, record, now) {
+        let rows = match admit(reader, sender, record, self.began) {
             Ok(rows) => rows,
             Err(fault) => return self.quarantine(offset, record, &fault.to_string()),
         };
@@ -367,7 +369,7 @@ impl Pass<'_, '_> {
             if row.event_id.is_empty() {
                 row.event_id = event_id(self.file_id, offset);
             }
-            self.setting.stamp(&mut row, place, self.origin, now);
+            self.setting.stamp(&mut row, place, self.origin, self.began);
             self.rows.events.push(row);
         }
     }
@@ -385,7 +387,7 @@ impl Pass<'_, '_> {
             file_offset: offset as i64,
             bytes: bytes.to_vec(),
             reason: reason.to_owned(),
-            ingested_at: Utc::now().timestamp_micros(),
+            ingested_at: self.began,
         });
     }
 }

@@ -328,7 +328,7 @@ access_event! {
     must_long file_length: "How many bytes it is", "Insyn";
     must_long segment: "Which batch of which source and year; unique in the lake", "Insyn";
     must_int seq: "Its place in the segment, from 0", "Insyn";
-    must_time ingested_at: "When Insyn read it", "Insyn";
+    must_time ingested_at: "When Insyn read it: one time for all rows of a pass", "Insyn";
 }
 
 /// A column as it is stored; it may not be there.

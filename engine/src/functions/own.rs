@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 };
 
 use super::SAME_HOUSEHOLD;
+use super::days::LocalDays;
 use crate::context::resolve::Resolver;
 
 pub(super) fn functions(zone: Tz, resolver: &Arc<Resolver>) -> impl Iterator<Item = Arc<ScalarUDF>> {
@@ -196,9 +197,9 @@ impl Own {
                 Arc::new(texts(first).map(|t| t.map(insyn_event::is_valid)).collect::<BooleanArray>())
             }
             (Which::LocalDate, []) => {
-                let days =
-                    times(first).map(|at| Some(Date32Type::from_naive_date(local(at?, *zone)?.date_naive())));
-                Arc::new(days.collect::<Date32Array>())
+                let mut days = LocalDays::of(*zone);
+                let dates = times(first).map(|at| Some(Date32Type::from_naive_date(days.date(at?)?)));
+                Arc::new(dates.collect::<Date32Array>())
             }
             (Which::LocalHour, []) => {
                 let hours = times(first).map(|at| i32::try_from(local(at?, *zone)?.hour()).ok());
@@ -210,10 +211,9 @@ impl Own {
                 Arc::new(days.collect::<Int32Array>())
             }
             (Which::AgeAt, [at]) => {
-                let ages = texts(first).zip(times(at));
-                Arc::new(
-                    ages.map(|(id, at)| age(id?, local(at?, *zone)?.date_naive())).collect::<Int32Array>(),
-                )
+                let mut days = LocalDays::of(*zone);
+                let ages = texts(first).zip(times(at)).map(|(id, at)| age(id?, days.date(at?)?));
+                Arc::new(ages.collect::<Int32Array>())
             }
             (Which::SubjectKey, []) if !resolver.knows_identities() => ArrayRef::clone(first),
             (Which::SubjectKey, []) => {

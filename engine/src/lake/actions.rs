@@ -5,17 +5,27 @@ use deltalake::kernel::{Action, Add, DomainMetadata, Remove};
 
 use super::encode::Encoded;
 use super::error::LakeError;
+use super::stats::FileStats;
 use super::types::{LakeFile, Table};
 
 /// Names a new file; `path` is relative to its table.
 pub(super) fn addition(path: String, year: Option<String>, encoded: &Encoded) -> Add {
+    added(path, year, encoded.bytes.len() as u64, &encoded.stats)
+}
+
+/// Names the same bytes once more, under another path relative to the table.
+pub(super) fn renamed(path: String, file: &LakeFile) -> Add {
+    added(path, file.year.clone(), file.size, &FileStats::of(file))
+}
+
+fn added(path: String, year: Option<String>, size: u64, stats: &FileStats) -> Add {
     Add {
         path,
         partition_values: year.into_iter().map(|year| ("year".to_string(), Some(year))).collect(),
-        size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
+        size: i64::try_from(size).unwrap_or(i64::MAX),
         modification_time: Utc::now().timestamp_millis(),
         data_change: true,
-        stats: Some(encoded.stats.to_json()),
+        stats: Some(stats.to_json()),
         ..Add::default()
     }
 }

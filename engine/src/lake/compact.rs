@@ -3,7 +3,7 @@
 //!
 //! The rows stay as they are; only where they lie changes. A step of the plan ([`runs`]) reads sorted files beside one
 //! another, writes them as one sorted sequence, looks that the same rows are in it, and commits the exchange only if
-//! every file that it read is still live. A crash leaves at most files that no commit names.
+//! every file that it read is still live. A file that goes where no other has its subjects is not read: it gets another name. A crash leaves at most files that no commit names.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ use parquet::arrow::arrow_reader::{
 };
 use tokio::sync::mpsc;
 
-use super::actions::{addition, removal, within};
+use super::actions::{addition, removal, renamed, within};
 use super::encode::{Encoded, SortedFile};
 use super::error::LakeError;
 use super::log::{Decision, TableLog};
@@ -76,7 +76,11 @@ pub(super) async fn exchange(
 ) -> Result<Option<Merged>, LakeError> {
     let mut adds = Vec::new();
     crash_at("before-merged-put");
-    if let Err(error) = rewrite(log, step, bounds.file, &mut adds).await {
+    let done = match step.moved() {
+        Some(file) => rename(log, step, file, &mut adds).await,
+        None => rewrite(log, step, bounds.file, &mut adds).await,
+    };
+    if let Err(error) = done {
         forget(log, &adds).await;
         return Err(error);
     }
@@ -126,6 +130,13 @@ async fn forget(log: &TableLog, adds: &[Add]) {
     for add in adds {
         log.forget_file(&add.path).await;
     }
+}
+
+/// A file that meets nothing where it goes only gets another name: the bytes stay as they are.
+async fn rename(log: &TableLog, step: &Step, file: &LakeFile, adds: &mut Vec<Add>) -> Result<(), LakeError> {
+    let add = Add { data_change: false, ..renamed(step.path(), file) };
+    adds.push(add.clone());
+    log.link_file(within(log.table, &file.path), &add.path).await
 }
 
 /// Puts the files that have the rows of the step's inputs; `adds` names them. One is written while another is put.

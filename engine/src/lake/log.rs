@@ -179,6 +179,11 @@ impl TableLog {
         Ok(())
     }
 
+    /// Gives the bytes of a data file another name beside its own; both are relative to the table.
+    pub(super) async fn link_file(&self, from: &str, to: &str) -> Result<(), LakeError> {
+        Ok(self.store.copy(&Path::from(from), &Path::from(to)).await?)
+    }
+
     /// The bytes of a data file; `path` is relative to the table.
     pub(super) async fn read_file(&self, path: &str) -> Result<Bytes, LakeError> {
         Ok(self.store.get(&Path::from(path)).await?.bytes().await?)

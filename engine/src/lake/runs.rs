@@ -6,8 +6,9 @@
 //! written anew at once is a few files, however much the year holds. A year that has ended comes to lie in one run.
 //!
 //! When much has come at once, as with the logs of a year, working it in little by little would write the first runs anew
-//! over and over. It is *parted* first: fresh files, many beside one another, become fresh files that each hold a range
-//! of subjects, and these go range by range into the level that has room for all of it.
+//! over and over. A file whose subjects nobody has there yet goes where it belongs as it is. All else is *parted* first:
+//! fresh files, many beside one another, become fresh files that each hold a range of subjects, and these go range by range
+//! into the level that has room for all of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,6 +76,17 @@ impl Step {
             }
             None => path_at(&self.year, self.level),
         }
+    }
+
+    /// The file that can lie there as it is: nothing is to be brought in order with it, and nothing begins within it.
+    pub fn moved(&self) -> Option<&LakeFile> {
+        let [file] = self.inputs.as_slice() else { return None };
+        let key = file.key();
+        let begins_within =
+            |begin: &String| key.min.as_ref() < Some(begin) && Some(begin) <= key.max.as_ref();
+        let has_one_place =
+            key.nulls == Some(0) && key.min.is_some() && !self.begins.iter().any(begins_within);
+        (self.level > 0 && self.parting.is_none() && has_one_place).then_some(file)
     }
 
     /// Whether it parts its rows by subject.
@@ -158,7 +170,8 @@ impl<'a> Year<'a> {
     }
 
     fn next(&self, zeal: Zeal) -> Option<Step> {
-        self.gather()
+        self.slip()
+            .or_else(|| self.gather())
             .or_else(|| self.part())
             .or_else(|| self.settle_range())
             .or_else(|| self.settle(zeal))
@@ -169,6 +182,19 @@ impl<'a> Year<'a> {
     fn whole(&self) -> (Vec<&'a Arc<LakeFile>>, Vec<&'a Arc<LakeFile>>) {
         let whole = self.levels[0].iter().copied().filter(|file| !is_part(file));
         whole.partition(|file| file.size < self.bounds.small)
+    }
+
+    /// A fresh file goes as it is where there is room for all that is fresh, if nobody has its subjects there yet: as when a
+    /// year begins, or logs of years are loaded person by person.
+    fn slip(&self) -> Option<Step> {
+        let level = self.with_room();
+        let (_, large) = self.whole();
+        let goes = |file: &&Arc<LakeFile>| {
+            let meets = self.levels[level].iter().any(|other| may_share(file.key(), other.key()));
+            file.size <= 2 * self.bounds.file && !meets
+        };
+        let step = self.step(vec![Arc::clone(large.into_iter().find(goes)?)], level);
+        step.moved().is_some().then_some(step)
     }
 
     /// Many small files become one.
@@ -351,6 +377,15 @@ pub(super) fn span(file: &LakeFile) -> Span {
         _ => Key::Nobody(last),
     };
     (from, to)
+}
+
+/// Whether files of these keys may both hold one subject.
+fn may_share(one: &super::types::Bounds<String>, other: &super::types::Bounds<String>) -> bool {
+    match (&one.min, &one.max, &other.min, &other.max) {
+        (Some(from), Some(to), Some(first), Some(last)) => from <= last && first <= to,
+        // Without bounds there are no subjects at all, if that is known.
+        _ => one.nulls.is_none() || other.nulls.is_none(),
+    }
 }
 
 /// What the files of a run are in order by, as their rows are.

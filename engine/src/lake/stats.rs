@@ -63,6 +63,19 @@ impl FileStats {
         }
     }
 
+    /// Of a file that the log names already.
+    pub(super) fn of(file: &LakeFile) -> FileStats {
+        let source = file.source.clone();
+        FileStats {
+            rows: file.rows,
+            subject_id: file.subject_id.clone(),
+            occurred_at: file.occurred_at.clone(),
+            user_id: file.user_id.clone(),
+            source: Bounds { nulls: source.as_ref().map(|_| 0), min: source.clone(), max: source },
+            sequence: Bounds { min: None, max: file.sequence, nulls: None },
+        }
+    }
+
     /// Takes in more rows of the same file.
     pub(super) fn absorb(&mut self, more: FileStats) {
         if self.rows == 0 {

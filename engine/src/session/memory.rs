@@ -9,7 +9,7 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
 
-use super::{ACCESSES, accesses_over, new_context, users};
+use super::{ACCESSES, accesses_over, new_state, users};
 use crate::context::{self, over_time, resolve::Resolver};
 use crate::error::EngineError;
 use crate::lake::Table;
@@ -37,7 +37,8 @@ pub fn in_memory(
     };
     let resolver = Resolver::of(&rows("accounts"), &rows("identities"), &rows("staff"));
     let resolver = Arc::new(resolver.with_homes(["subjects", "staff", "kinship"].map(&rows)));
-    let session = new_context(&Arc::new(RuntimeEnv::default()), zone, &resolver);
+    let state = new_state(&Arc::new(RuntimeEnv::default()), zone, &resolver);
+    let session = SessionContext::new_with_state(state);
     let events = Arc::new(MemTable::try_new(Table::AccessEvents.schema(), vec![events])?);
     session.register_table(
         TableReference::bare(ACCESSES),

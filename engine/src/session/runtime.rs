@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
+use chrono_tz::Tz;
 use datafusion::common::{plan_err, resources_err};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{
     FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
@@ -18,6 +20,7 @@ use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::new_state;
 use crate::context::resolve::Resolver;
 use crate::context::then::{self, Tables};
 use crate::context::{self, ContextError, Moment, Sight};
@@ -27,8 +30,8 @@ use crate::provider::Fresh;
 
 /// Bytes that all queries of the process may reserve together.
 const POOL: usize = 512 << 20;
-/// Bytes of cached Parquet footers and page indexes of one lake.
-const FOOTERS: usize = 192 << 20;
+/// Bytes of cached Parquet footers and page indexes of one lake: those of a billion accesses.
+const FOOTERS: usize = 768 << 20;
 /// Bytes that queries may spill to disk together.
 const SPILL: u64 = 16 << 30;
 /// Lakes whose caches are kept; a process has one, tests have many.
@@ -67,6 +70,8 @@ pub(super) struct Runtime {
     pub(super) fresh: Arc<Fresh>,
     /// Of the newest load.
     context: tokio::sync::Mutex<Option<Arc<Context>>>,
+    /// What sessions begin with, by the zone and the resolver that its functions go by.
+    begun: Mutex<Option<(Tz, Arc<Resolver>, SessionState)>>,
 }
 
 /// What is known of the context, with what was computed from it.
@@ -98,13 +103,32 @@ impl Runtime {
             .with_metadata_cache_limit(FOOTERS)
             .with_object_store_registry(Arc::new(OneStore { url: url.clone(), store: lake.object_store() }))
             .build_arc()?;
-        Ok(Runtime { environment, url, fresh: Arc::default(), context: tokio::sync::Mutex::new(None) })
+        Ok(Runtime {
+            environment,
+            url,
+            fresh: Arc::default(),
+            context: tokio::sync::Mutex::new(None),
+            begun: Mutex::default(),
+        })
     }
 
     /// The same runtime with a bound of its own on memory, for one query.
     pub(super) fn bounded(&self, memory: usize) -> Result<Arc<RuntimeEnv>> {
         let pool = QueryPool { shared: Arc::clone(&MEMORY), limit: memory, used: AtomicUsize::new(0) };
         RuntimeEnvBuilder::from_runtime_env(&self.environment).with_memory_pool(Arc::new(pool)).build_arc()
+    }
+
+    /// What a session begins with: functions and settings, and no tables yet. Hundreds of functions are gathered once.
+    pub(super) fn state(&self, zone: Tz, resolver: &Arc<Resolver>) -> SessionState {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        match begun.as_ref() {
+            Some((of, by, state)) if *of == zone && Arc::ptr_eq(by, resolver) => state.clone(),
+            _ => {
+                let state = new_state(&self.environment, zone, resolver);
+                *begun = Some((zone, Arc::clone(resolver), state.clone()));
+                state
+            }
+        }
     }
 
     /// What is known of the context; of what is known now it is read once for as long as that stays so.

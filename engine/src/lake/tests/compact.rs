@@ -71,6 +71,39 @@ async fn small_files_become_a_run_of_each_year_with_the_same_rows() {
     assert_same(&open(folder.path()).await, &oracle).await;
 }
 
+#[tokio::test]
+async fn what_is_loaded_person_by_person_lies_in_a_run_as_it_came() {
+    const ROWS: i64 = 1_500;
+    let folder = tempfile::tempdir().unwrap();
+    let lake = open_tiny(folder.path()).await;
+    let mut oracle = Oracle::default();
+    for sequence in 1..=5 {
+        let mut batch = batch("a", sequence, sequence * ROWS..(sequence + 1) * ROWS);
+        for (n, event) in batch.events.iter_mut().enumerate() {
+            event.subject_id = Some(format!("19{sequence}0{:08}", n / 3));
+        }
+        oracle.add(&batch);
+        lake.commit(batch).await.unwrap();
+    }
+    loop {
+        match lake.compact().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            // What is merged beside the commits has the lease.
+            Err(LakeError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let snapshot = lake.snapshot().await.unwrap();
+    let files = snapshot.files(Table::AccessEvents);
+    let lies: Vec<(bool, u64)> = files.iter().map(|file| (level_of(&file.path) > 0, file.rows)).collect();
+    assert_eq!(lies, [(true, ROWS as u64); 5], "each file as it was committed, under the name of a run");
+    assert!(files.iter().all(|file| file.size >= TINY.small), "none was small: {files:?}");
+    assert_same(&lake, &oracle).await;
+    lake.checkpoint().await.unwrap();
+    assert_same(&open(folder.path()).await, &oracle).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn merges_beside_commits_neither_double_nor_revive_a_row() {
     let folder = tempfile::tempdir().unwrap();

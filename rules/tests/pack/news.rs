@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use chrono::{DateTime, NaiveDate};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc, Weekday};
 use insyn_engine::config::Organisation;
 use insyn_engine::context;
 use insyn_engine::event::AccessEvent;
@@ -237,7 +237,9 @@ async fn what_is_stored_already_is_judged_run_by_run_the_newest_first() {
 /// A house where U1 of unit A looked at P1 two days ago and at P2 yesterday.
 async fn clinic() -> (House, i64) {
     let mut house = House::open().await;
-    let start = chrono::Utc::now().timestamp_micros() - 2 * DAY;
+    // A Wednesday of late: what happens the day after is of the same week, whenever the test runs.
+    let lately = Utc::now().date_naive().iter_days().rev().skip(2).find(|day| day.weekday() == Weekday::Wed);
+    let start = lately.unwrap().and_time(NaiveTime::MIN).and_utc().timestamp_micros() + 12 * HOUR;
     house
         .commit(&[access(1, start, "U1", Some("A"), "P1"), access(2, start + DAY, "U1", Some("A"), "P2")])
         .await;

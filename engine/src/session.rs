@@ -8,6 +8,7 @@
 mod amendments;
 mod later;
 mod memory;
+mod pool;
 mod projections;
 mod runtime;
 mod tables;

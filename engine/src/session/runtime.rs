@@ -1,8 +1,6 @@
 //! What all sessions of a process share: memory, spilled files, cached footers.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -11,9 +9,7 @@ use datafusion::common::{plan_err, resources_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
-use datafusion::execution::memory_pool::{
-    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
-};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
 use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use object_store::ObjectStore;
@@ -21,6 +17,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::new_state;
+use super::pool::QueryPool;
 use crate::context::resolve::Resolver;
 use crate::context::then::{self, Tables};
 use crate::context::{self, ContextError, Moment, Sight};
@@ -114,7 +111,7 @@ impl Runtime {
 
     /// The same runtime with a bound of its own on memory, for one query.
     pub(super) fn bounded(&self, memory: usize) -> Result<Arc<RuntimeEnv>> {
-        let pool = QueryPool { shared: Arc::clone(&MEMORY), limit: memory, used: AtomicUsize::new(0) };
+        let pool = QueryPool::new(Arc::clone(&MEMORY), memory);
         RuntimeEnvBuilder::from_runtime_env(&self.environment).with_memory_pool(Arc::new(pool)).build_arc()
     }
 
@@ -189,61 +186,5 @@ impl ObjectStoreRegistry for OneStore {
             return Ok(Arc::clone(&self.store));
         }
         plan_err!("there is no store but the lake's own")
-    }
-}
-
-/// One query's share of the process's memory.
-#[derive(Debug)]
-struct QueryPool {
-    shared: Arc<dyn MemoryPool>,
-    limit: usize,
-    used: AtomicUsize,
-}
-
-impl fmt::Display for QueryPool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "query(limit: {} MB)", self.limit >> 20)
-    }
-}
-
-impl MemoryPool for QueryPool {
-    fn name(&self) -> &str {
-        "query"
-    }
-
-    fn register(&self, consumer: &MemoryConsumer) {
-        self.shared.register(consumer);
-    }
-
-    fn unregister(&self, consumer: &MemoryConsumer) {
-        self.shared.unregister(consumer);
-    }
-
-    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        self.used.fetch_add(additional, Ordering::Relaxed);
-        self.shared.grow(reservation, additional);
-    }
-
-    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        self.used.fetch_sub(shrink, Ordering::Relaxed);
-        self.shared.shrink(reservation, shrink);
-    }
-
-    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        let fits = |used: usize| used.checked_add(additional).filter(|sum| *sum <= self.limit);
-        if self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
-            return resources_err!("the query needs more than its {} MB of memory", self.limit >> 20);
-        }
-        self.shared.try_grow(reservation, additional).inspect_err(|_| {
-            self.used.fetch_sub(additional, Ordering::Relaxed);
-        })
-    }
-
-    fn reserved(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    fn memory_limit(&self) -> MemoryLimit {
-        MemoryLimit::Finite(self.limit)
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
 use insyn_engine::event::AccessEvent;
 use insyn_engine::session::{Limits, Session, SqlError};
 
@@ -103,6 +106,30 @@ async fn giants_are_stopped() {
     ] {
         stopped(session.sql(&query).await, &query);
     }
+}
+
+/// More than four times a question's memory is sorted on disk, however its parts share that memory, and comes back in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sort_goes_on_on_disk() {
+    let (_world, session) = many().await;
+    let time = Duration::from_secs(120);
+    let session = session.with_limits(Limits { time, memory: 64 << 20, ..Limits::default() });
+    // Three hundred thousand rows of a thousand bytes, in order of their ids from behind.
+    let query = "SELECT reverse(id) back, length(x) n FROM (SELECT a.event_id || b.event_id id, \
+                 reverse(a.event_id || b.event_id) || a.record x FROM access_events a, \
+                 (SELECT event_id FROM access_events WHERE event_id < 'e00100') b) ORDER BY x";
+    let answer = session.sql(query).await.unwrap_or_else(|error| panic!("{error}"));
+    let mut found = Vec::new();
+    for batch in &answer.batches {
+        let back = cast(batch.column(0), &DataType::Utf8).unwrap();
+        let lengths = cast(batch.column(1), &DataType::Int64).unwrap();
+        assert!(lengths.as_primitive::<Int64Type>().iter().all(|n| n == Some(1012)));
+        found.extend(back.as_string::<i32>().iter().map(|id| id.unwrap().to_owned()));
+    }
+    let ids = (0..3000).flat_map(|a| (0..100).map(move |b| format!("e{a:05}e{b:05}")));
+    let mut expected: Vec<String> = ids.map(|id| id.chars().rev().collect()).collect();
+    expected.sort();
+    assert!(found == expected, "{} of {} rows, or out of order", found.len(), expected.len());
 }
 
 /// A lake of few rows, of which one is long.

@@ -237,6 +237,42 @@ async fn a_reason_lowers_the_score_of_what_it_explains_and_never_that_of_an_own_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_flags_nothing_that_a_trace_explains_by_what_was_done_at_another_unit_or_long_before() {
+    let ten = at("2026-03-10T09:00:00+01:00");
+    // Booked at B by U1, who looks from A: in P1 somebody at B wrote at the visit, in P2 nobody did. Of P3 it goes on since
+    // January, and somebody wrote then: that is too long before the look, however much a trace has before it.
+    let mut events = vec![
+        access(1, ten, "U1", Some("A"), "P1"),
+        access(2, ten, "U1", Some("A"), "P2"),
+        access(3, ten, "U1", Some("A"), "P3"),
+        access(4, ten + 48 * HOUR, "U2", Some("B"), "P1"),
+        access(5, at("2026-01-08T09:00:00+01:00"), "U2", Some("B"), "P3"),
+    ];
+    events[3].action = Some("C".into());
+    events[4].action = Some("C".into());
+    let clinic = Clinic::of(events).await;
+    let relations = format!(
+        "{HEADER}P1,B,,booking,2026-03-12,2026-03-12,U1,\nP2,B,,booking,2026-03-12,2026-03-12,U1,\n\
+         P3,B,,listing,2026-01-01,,U1,\nP9,A,,visit,2026-03-09,2026-03-12,,\n"
+    );
+    let session = clinic.knows(&[("care_relations", &relations)]).await;
+    let pack = Pack::builtin().unwrap().only(|rule| rule.id == "no-care-relation");
+    let report = run(&pack, &session, &granvik(), Window::default(), None).await.unwrap();
+    let flagged: Vec<&str> = report.findings.iter().filter_map(|f| f.subject_id.as_deref()).collect();
+    let subjects = ["P1", "P2", "P3"].map(str::to_owned).to_vec();
+    let asked = Asked { subjects, from: 0, to: at("2026-12-01T00:00:00Z") };
+    let reasons = explain(&pack, &session, &asked).await.unwrap();
+    for (event, subject, standing) in [
+        ("e1", "P1", Standing::Explained),
+        ("e2", "P2", Standing::Unexplained),
+        ("e3", "P3", Standing::Unexplained),
+    ] {
+        assert_eq!(reasons.standing(place(&session, event).await), Some(standing), "{event}");
+        assert_eq!(flagged.contains(&subject), standing == Standing::Unexplained, "{event}: {flagged:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_explanation_with_a_fault_accuses_nobody() {
     let clinic = Clinic::of(vec![access(1, at("2026-03-04T09:00:00+01:00"), "U1", Some("A"), "P1")]).await;
     let relations = format!("{HEADER}P9,A,,visit,2026-01-01,,,\n");

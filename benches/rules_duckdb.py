@@ -384,19 +384,24 @@ class Run:
         for rule in self.explanations:
             if not asks_history(rule):
                 self.add(rule)
-        since, until = map(instant, self.period)
-        self.table(
-            "unexplained",
-            f"""select l.* from looks l
-                left join (select distinct segment, seq from explained where explains <> 'provider' and not by_user) e
-                  on e.segment = l.segment and e.seq = l.seq
-                where e.segment is null and l.occurred_at >= {since} and l.occurred_at < {until}""",
-        )
+        self.narrow("looks")
         self.record_history()
         for rule in self.explanations:
             if asks_history(rule):
                 self.add(rule)
+        self.narrow("unexplained")
         self.spent["explaining ms"] = time.perf_counter() - begun
+
+    def narrow(self, looks):
+        """Leaves those of `looks` for which nothing that is enough is known."""
+        since, until = map(instant, self.period)
+        self.table(
+            "unexplained",
+            f"""select l.* from {looks} l
+                left join (select distinct segment, seq from explained where explains <> 'provider' and not by_user) e
+                  on e.segment = l.segment and e.seq = l.seq
+                where e.segment is null and l.occurred_at >= {since} and l.occurred_at < {until}""",
+        )
 
     def add(self, rule):
         begun = time.perf_counter()
@@ -410,7 +415,10 @@ class Run:
     def record_history(self):
         self.table(
             "asked",
-            """select distinct a.subject_key, coalesce(u.near_unit_id, a.care_unit_id) as unit from unexplained a
+            """select distinct a.subject_key, coalesce(u.near_unit_id, a.care_unit_id) as unit
+               from (select subject_key, care_unit_id from unexplained
+                     union select a.subject_key, r.care_unit_id from unexplained a
+                     join care_relations r on r.subject_key = a.subject_key and r.created_by = a.actor_id) a
                left join unit_reach u on u.care_unit_id = a.care_unit_id where a.care_unit_id is not null""",
         )
         since, until = self.period[0] - dt.timedelta(days=31), self.period[1] + dt.timedelta(days=15)
@@ -494,6 +502,14 @@ class Run:
                       union all select h.account_id from holdings h join actors a on a.actor_id = h.user_id
                     )""",
             )
+            if "user_records" in texts:
+                self.table(
+                    "user_records",
+                    f"""select actor_id, local_date(occurred_at) as day, count(distinct subject_key(subject_id)) as records
+                        from ({rows}) r semi join actors using (actor_id) where subject_id is not null group by all""",
+                )
+            if "user_history" not in texts:
+                continue
             made = "".join(f", {of} as {name}" for name, of in columns.items())
             self.table(
                 "user_history",

@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
 
-use crate::calendar::{Calendar, CalendarWindow};
+use crate::calendar::CalendarWindow;
 use crate::desk::{Desk, text_array};
 use crate::rule::WindowSize;
 use crate::spans::Spans;
+use crate::sql;
 
 /// The units with rows of one table, by calendar window.
 pub(crate) struct Coverage {
@@ -20,6 +21,39 @@ pub(crate) struct Coverage {
     units: HashMap<String, HashSet<i64>>,
     /// The windows by their start, to be asked for by instant.
     windows: Vec<CalendarWindow>,
+}
+
+/// Accesses at a unit on one local day.
+pub(crate) struct Seen {
+    unit: String,
+    first: i64,
+    last: i64,
+    accesses: u64,
+}
+
+impl Seen {
+    /// Of a slice, once for all rules.
+    pub async fn of(desk: &Desk, slice: (i64, i64)) -> Result<Vec<Seen>, DataFusionError> {
+        let query = format!(
+            "select care_unit_id, cast(min(occurred_at) as bigint), cast(max(occurred_at) as bigint), count(*) \
+             from accesses where care_unit_id is not null and occurred_at >= {} and occurred_at < {} \
+             group by care_unit_id, local_date(occurred_at)",
+            sql::timestamp(slice.0),
+            sql::timestamp(slice.1)
+        );
+        let mut seen = Vec::new();
+        for batch in desk.ctx.sql(&query).await?.collect().await? {
+            let units = text_array(&batch, 0)?;
+            let number = |n: usize, row: usize| batch.column(n).as_primitive::<Int64Type>().value(row);
+            seen.extend((0..batch.num_rows()).map(|row| Seen {
+                unit: units.value(row).to_owned(),
+                first: number(1, row),
+                last: number(2, row),
+                accesses: number(3, row).unsigned_abs(),
+            }));
+        }
+        Ok(seen)
+    }
 }
 
 impl Coverage {
@@ -68,46 +102,12 @@ impl Coverage {
         has(unit) || desk.near(unit).any(has)
     }
 
-    /// Counts the accesses of [from, to) that no coverage lets anyone judge: unit → (first, last, accesses).
-    pub fn missing(
-        &self,
-        desk: &Desk,
-        rows: &[RecordBatch],
-        period: (i64, i64),
-        missing: &mut HashMap<String, (i64, i64, u64)>,
-    ) -> Result<(), DataFusionError> {
-        let mut calendar = Calendar::new(self.size, self.zone);
-        let mut known: HashMap<(String, i64), bool> = HashMap::new();
-        for batch in rows {
-            let schema = batch.schema();
-            let times = batch
-                .column(schema.index_of("occurred_at")?)
-                .as_primitive::<TimestampMicrosecondType>()
-                .clone();
-            let units = text_array(batch, schema.index_of("care_unit_id")?)?;
-            for row in 0..batch.num_rows() {
-                let at = times.value(row);
-                if !(period.0..period.1).contains(&at) || units.is_null(row) {
-                    continue;
-                }
-                let (unit, window) = (units.value(row), calendar.window(at).from);
-                // Asked for once a unit and window, not once an access.
-                let key = (unit.to_owned(), window);
-                let covered = match known.get(&key) {
-                    Some(covered) => *covered,
-                    None => {
-                        let covered = self.covers_window(desk, unit, window);
-                        known.insert(key, covered);
-                        covered
-                    }
-                };
-                if !covered {
-                    let entry = missing.entry(unit.to_owned()).or_insert((at, at, 0));
-                    *entry = (entry.0.min(at), entry.1.max(at), entry.2 + 1);
-                }
-            }
+    /// Counts the accesses that no coverage lets anyone judge: unit → (first, last, accesses).
+    pub fn missing(&self, desk: &Desk, seen: &[Seen], missing: &mut HashMap<String, (i64, i64, u64)>) {
+        for seen in seen.iter().filter(|seen| !self.covers(desk, &seen.unit, seen.first)) {
+            let entry = missing.entry(seen.unit.clone()).or_insert((seen.first, seen.last, 0));
+            *entry = (entry.0.min(seen.first), entry.1.max(seen.last), entry.2 + seen.accesses);
         }
-        Ok(())
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<(), DataFusionError> {

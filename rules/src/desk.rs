@@ -9,24 +9,30 @@
 //! - `unit_reach` (care_unit_id, near_unit_id): a unit and those whose relations count as its own: itself, every unit
 //!   above it, and the parts right below it;
 //! - `explained` (segment, seq, explanation, explains, by_user, made_at): the looks that explanations have a reason for;
-//! - `unexplained`, `record_history`, `user_history` and `source_hours`: see [`crate::history`];
+//! - `unexplained`, `record_history`, `user_history`, `user_records` and `source_hours`: see [`crate::history`];
 //! - `assigned` (user_id, care_unit_id, near_unit_id, valid_from, valid_to): `assignments` through `unit_reach`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::JoinType;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DFSchema, JoinType};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::object_store::DefaultObjectStoreRegistry;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use insyn_engine::context::over_time;
 use insyn_engine::session::Session;
 
 use crate::explain::EXPLAINED;
-use crate::history::{RECORD_HISTORY, SOURCE_HOURS, UNEXPLAINED, USER_HISTORY};
+use crate::history::{RECORD_HISTORY, SOURCE_HOURS, UNEXPLAINED, USER_HISTORY, USER_RECORDS};
+use crate::laid::{self, Laid};
 use crate::pack::Pack;
 use crate::rule::Rule;
 use crate::sight::Sight;
@@ -64,6 +70,12 @@ pub(crate) const IS_LOOK: &str = "subject_key is not null and actor_id is not nu
     and (user_kind is null or user_kind not in ('subject', 'representative', 'system')) \
     and (outcome is null or outcome = 'success')";
 
+/// The accesses that are no looks.
+const OTHERS: &str = "other_accesses";
+
+/// Bytes that the questions of a run may hold together while they are worked out; who can goes on on disk.
+const POOL: usize = 1536 << 20;
+
 /// So many persons are named in a question; of more the files are not told apart by them.
 const MOST_NAMED: usize = 2_000;
 
@@ -96,6 +108,8 @@ pub(crate) struct Desk {
     reach: HashMap<String, Vec<String>>,
     /// By unit: those who lead it or a unit above it.
     leaders: HashMap<String, Vec<String>>,
+    /// The accesses that lie on it, with the files that hold them.
+    laid: Mutex<Option<[Laid; 2]>>,
 }
 
 impl Desk {
@@ -113,7 +127,7 @@ impl Desk {
         let mut config = SessionConfig::new().with_information_schema(false);
         config.options_mut().sql_parser.collect_spans = true;
         config.options_mut().sql_parser.map_string_types_to_utf8view = false;
-        let ctx = SessionContext::new_with_config_rt(config, source.runtime_env());
+        let ctx = SessionContext::new_with_config_rt(config, own_runtime(source)?);
         for function in source.state().scalar_functions().values() {
             ctx.register_udf(function.as_ref().clone());
         }
@@ -130,6 +144,7 @@ impl Desk {
             about,
             reach: HashMap::new(),
             leaders: HashMap::new(),
+            laid: Mutex::default(),
         };
         for table in mentioned(rules, &words) {
             desk.lay_context(&table).await?;
@@ -146,8 +161,8 @@ impl Desk {
         Ok(desk)
     }
 
-    /// Puts the accesses that are to be seen on the desk, in place of those before; returns them.
-    pub async fn lay(&self, sight: &Sight) -> Result<Vec<RecordBatch>, DataFusionError> {
+    /// Puts the accesses that are to be seen on the desk, in place of those before; says how many they are.
+    pub async fn lay(&self, sight: &Sight) -> Result<u64, DataFusionError> {
         let query = format!(
             "select {} from accesses where {}{}",
             self.columns.join(", "),
@@ -157,25 +172,44 @@ impl Desk {
         let frame = self.source.sql(&query).await?;
         let schema: SchemaRef = Arc::clone(frame.schema().inner());
         let (from, to) = sight.whole;
-        let parts = if from == to { vec![Vec::new()] } else { frame.collect_partitioned().await? };
-        let rows: Vec<RecordBatch> = parts.iter().flatten().cloned().collect();
-        self.put_accesses(schema, parts).await?;
-        Ok(rows)
+        let parts = if from == to { Vec::new() } else { frame.execute_stream_partitioned().await? };
+        self.lay_rows(&schema, parts).await
     }
 
     /// Puts these accesses on the desk, in place of those before.
-    pub async fn put_accesses(
+    pub async fn lay_rows(
         &self,
-        schema: SchemaRef,
-        parts: Vec<Vec<RecordBatch>>,
-    ) -> Result<(), DataFusionError> {
-        self.put("accesses", schema, parts)?;
-        // A view keeps the plan of the table it was made over, so it is made again.
-        self.ctx.deregister_table("looks")?;
-        let looks = self.ctx.sql(&format!("select * from accesses where {IS_LOOK}")).await?;
-        self.ctx.register_table("looks", looks.clone().into_view())?;
-        self.ctx.deregister_table(UNEXPLAINED)?;
-        self.ctx.register_table(UNEXPLAINED, looks.into_view())?;
+        schema: &SchemaRef,
+        parts: Vec<SendableRecordBatchStream>,
+    ) -> Result<u64, DataFusionError> {
+        // What was laid before makes room first.
+        self.put_laid(schema, None)?;
+        let columns = DFSchema::try_from(Arc::clone(schema))?;
+        let is_look = self.ctx.parse_sql_expr(IS_LOOK, &columns)?;
+        let is_look = self.ctx.create_physical_expr(is_look, &columns)?;
+        let laid =
+            laid::lay(schema, parts, is_look, &self.ctx.runtime_env().disk_manager, laid::HELD).await?;
+        let rows = laid.iter().map(|part| part.rows).sum();
+        self.put_laid(schema, Some(laid))?;
+        // A view keeps the plan of the tables it was made over, so it is made again.
+        let all = self.ctx.sql(&format!("select * from looks union all select * from {OTHERS}")).await?;
+        self.ctx.register_table("accesses", all.into_view())?;
+        Ok(rows)
+    }
+
+    /// Looks and other accesses, or none.
+    fn put_laid(&self, schema: &SchemaRef, laid: Option<[Laid; 2]>) -> Result<(), DataFusionError> {
+        self.ctx.deregister_table("accesses")?;
+        let none = || MemTable::try_new(Arc::clone(schema), vec![Vec::new()]).map(Arc::new);
+        let [looks, others] = match &laid {
+            Some([looks, others]) => [Arc::clone(&looks.table), Arc::clone(&others.table)],
+            None => [none()? as Arc<dyn TableProvider>, none()?],
+        };
+        for (name, table) in [("looks", &looks), (UNEXPLAINED, &looks), (OTHERS, &others)] {
+            self.ctx.deregister_table(name)?;
+            self.ctx.register_table(name, Arc::clone(table))?;
+        }
+        *self.laid.lock().unwrap_or_else(PoisonError::into_inner) = laid;
         Ok(())
     }
 
@@ -238,7 +272,7 @@ impl Desk {
     /// The names of everything a rule may read, for those who misspell one.
     pub fn tables(&self) -> Vec<String> {
         let own = ["accesses", "looks", "unit_reach", "assigned", EXPLAINED].into_iter();
-        let own = own.chain([UNEXPLAINED, RECORD_HISTORY, USER_HISTORY, SOURCE_HOURS]);
+        let own = own.chain([UNEXPLAINED, RECORD_HISTORY, USER_HISTORY, USER_RECORDS, SOURCE_HOURS]);
         own.chain(LAKE_TABLES.iter().copied()).chain(context_tables()).map(str::to_owned).collect()
     }
 
@@ -375,6 +409,14 @@ impl Desk {
         }
         self.lay_context(table).await
     }
+}
+
+/// The source's, with memory of its own and the files that it lays itself: a rule is a query, and names no file.
+fn own_runtime(source: &SessionContext) -> Result<Arc<RuntimeEnv>, DataFusionError> {
+    RuntimeEnvBuilder::from_runtime_env(&source.runtime_env())
+        .with_memory_pool(Arc::new(FairSpillPool::new(POOL)))
+        .with_object_store_registry(Arc::new(DefaultObjectStoreRegistry::new()))
+        .build_arc()
 }
 
 /// How many rows the context tables that rules mention have. Nothing is read for it.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::error::DataFusionError;
@@ -14,8 +14,8 @@ use insyn_engine::session::Session;
 use serde::Serialize;
 
 use crate::desk::{Desk, ready, text_array};
-use crate::history;
-use crate::hits::{self, Hit};
+use crate::history::{self, UNEXPLAINED};
+use crate::hits::{self, Hit, Placed};
 use crate::pack::Pack;
 use crate::rule::{Explains, Rule, Text};
 use crate::run::{Limits, RunError, plain};
@@ -257,9 +257,9 @@ fn by_user(batch: &RecordBatch) -> Result<Vec<bool>, DataFusionError> {
     Ok((0..batch.num_rows()).map(|row| column.is_null(row) || column.value(row)).collect())
 }
 
-/// Puts the table of explained looks on the desk: those of `whole`, whatever else lies there. An explanation that asks what
-/// was done before and after is asked only about the looks that the others leave. An explanation with a fault leaves no
-/// table: a rule that leans on it then says so, and accuses nobody for want of it.
+/// Puts the table of explained looks on the desk, and that of the others: those of `whole`, whatever else lies there. An
+/// explanation that asks what was done before and after is asked only about the looks that the others leave. An explanation
+/// with a fault leaves no table: a rule that leans on it then says so, and accuses nobody for want of it.
 ///
 /// One explanation after the other: each holds the looks for a join with its table, and no more than one at a time does.
 pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, whole: (i64, i64)) -> Result<(), String> {
@@ -274,13 +274,14 @@ pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, whole: (i64, i64)) 
         }
         let put = |laid| desk.put(EXPLAINED, Arc::clone(&schema), laid).map_err(|e| plain(&e));
         put(laid.clone())?;
-        let left = desk.narrow(whole).await.map_err(|e| plain(&e))?;
+        let left = desk.narrow("looks", whole).await.map_err(|e| plain(&e))?;
         desk.lay_history(whole).await.map_err(|e| plain(&e))?;
         if left > 0 && !later.is_empty() {
             for rule in later {
                 add(&mut laid, rule, desk, whole, &schema).await?;
             }
             put(laid)?;
+            desk.narrow(UNEXPLAINED, whole).await.map_err(|e| plain(&e))?;
         }
         Ok(())
     };
@@ -336,34 +337,19 @@ fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow::
 
 /// Says of each hit the best reason that its access has, out of the table of explained looks.
 pub(crate) async fn grade(hits: &mut [Hit], desk: &Desk) -> Result<(), DataFusionError> {
-    let mut places: BTreeMap<(i64, i64), Vec<&mut Hit>> = BTreeMap::new();
-    for hit in hits {
-        places.entry(hit.place).or_default().push(hit);
-    }
-    if places.is_empty() {
-        return Ok(());
-    }
-    let long = |name| Field::new(name, DataType::Int64, false);
-    let schema = Arc::new(Schema::new(vec![long("at_segment"), long("at_seq")]));
-    let column = |of: fn(&(i64, i64)) -> i64| Arc::new(Int64Array::from_iter_values(places.keys().map(of)));
-    let asked = RecordBatch::try_new(Arc::clone(&schema), vec![column(|p| p.0), column(|p| p.1)])?;
-    desk.put("graded", schema, vec![vec![asked]])?;
     let query = format!(
         "select distinct segment, seq, cast(explains as varchar) as explains, {BY_USER} \
-         from {EXPLAINED} join graded on segment = at_segment and seq = at_seq"
+         from {EXPLAINED} join placed on segment = at_segment and seq = at_seq"
     );
-    for batch in desk.ctx.sql(&query).await?.collect().await? {
-        let (segment, seq) = (hits::long(&batch, "segment")?, hits::long(&batch, "seq")?);
-        let (explains, own) = (text_array(&batch, 2)?, by_user(&batch)?);
-        for (row, own) in own.into_iter().enumerate() {
-            let explains: Explains = explains.value(row).parse().map_err(DataFusionError::Plan)?;
-            let grade = Some(Grade::of(explains, own));
-            for hit in places.get_mut(&(segment.value(row), seq.value(row))).into_iter().flatten() {
-                hit.explained = hit.explained.max(grade);
-            }
-        }
-    }
-    Ok(())
+    Placed::of(hits)
+        .ask(desk, &query, |batch, row, hit| {
+            let explains: Explains =
+                batch.column(2).as_string::<i32>().value(row).parse().map_err(DataFusionError::Plan)?;
+            let own = batch.column(3).as_boolean().value(row);
+            hit.explained = hit.explained.max(Some(Grade::of(explains, own)));
+            Ok(())
+        })
+        .await
 }
 
 /// A word of few that is said in very many rows.

@@ -1,15 +1,17 @@
 //! What lies beyond the rows on the desk: what the others at a unit did in a record, weeks before a look and after it.
 //!
-//! - `unexplained`: the looks that no explanation which reads the context alone has a good reason for. While an explanation
-//!   is measured, shown or tested by itself these are all looks.
+//! - `unexplained`: for a rule the looks that no explanation has a good reason for; for an explanation those that none which
+//!   reads the context alone has. While an explanation is measured, shown or tested by itself these are all looks.
 //! - `record_history` (subject_key, care_unit_id, actor_id, day, wrote): who looked, on which local day, in the records of
-//!   those persons from the user's unit or one near it, and whether they wrote or signed. It reaches [`BEFORE`] before the
+//!   those persons from the user's unit, from a unit with which the user registered a relation of theirs, or from one near
+//!   these, and whether they wrote or signed. It reaches [`BEFORE`] before the
 //!   looks and [`AFTER`] after them, and holds nobody else's records: few of a day's looks are left unexplained, so that
 //!   weeks are read for few persons.
 //!
 //! - `user_history` (actor_id, day, source, account, unit, record, n): what some users did before, for a rule that says of whom
 //!   and how far back (`history` in its file). It is laid out for each rule and slice anew, and counted by those of the
 //!   columns that the rule's SQL names.
+//! - `user_records` (actor_id, day, records): of how many persons the same users opened records, on each of their days.
 //! - `source_hours` (source, hour, events, controller_id): how many records each source gave in each hour, from five weeks
 //!   before the slice.
 //!
@@ -28,7 +30,8 @@ use datafusion::prelude::{col, lit};
 use insyn_engine::session::OWN_SOURCE;
 
 use crate::desk::{Desk, IS_LOOK, keys_table, text_array, texts};
-use crate::explain::{BY_USER, EXPLAINED};
+use crate::explain::{BY_USER, EXPLAINED, RELATIONS};
+use crate::opened;
 use crate::rule::Rule;
 use crate::run::plain;
 use crate::sql;
@@ -40,6 +43,8 @@ pub(crate) const RECORD_HISTORY: &str = "record_history";
 
 /// What users did before.
 pub(crate) const USER_HISTORY: &str = "user_history";
+/// How many records they opened.
+pub(crate) const USER_RECORDS: &str = "user_records";
 /// What sources gave.
 pub(crate) const SOURCE_HOURS: &str = "source_hours";
 
@@ -65,14 +70,14 @@ pub(crate) fn asks(rule: &Rule) -> bool {
 }
 
 impl Desk {
-    /// Leaves in `unexplained` the looks of this time (µs UTC, half-open) for which `explained` has nothing that is enough; says
-    /// how many there are.
-    pub(crate) async fn narrow(&self, whole: (i64, i64)) -> Result<usize, DataFusionError> {
+    /// Leaves in `unexplained` those of `looks` of this time (µs UTC, half-open) for which `explained` has nothing that is
+    /// enough; says how many there are.
+    pub(crate) async fn narrow(&self, looks: &str, whole: (i64, i64)) -> Result<usize, DataFusionError> {
         if !self.asks_history {
             return Ok(0);
         }
         let query = format!(
-            "select l.* from looks l left anti join \
+            "select l.* from {looks} l left anti join \
              (select segment, seq from {EXPLAINED} where explains <> 'provider' and not {BY_USER}) e \
              on e.segment = l.segment and e.seq = l.seq \
              where l.occurred_at >= {} and l.occurred_at < {}",
@@ -118,10 +123,18 @@ impl Desk {
         self.put(RECORD_HISTORY, schema, parts)
     }
 
-    /// Whose records were looked in for no known reason, with each unit near the one that it was done from; and the persons.
+    /// Whose records were looked in for no known reason, with each unit near the one that it was done from or that the
+    /// user registered a relation with; and the persons.
     async fn unexplained_keys(&self) -> Result<(RecordBatch, BTreeSet<String>), DataFusionError> {
+        let mut asked = format!("select subject_key, care_unit_id from {UNEXPLAINED}");
+        if self.rows(RELATIONS).is_some() {
+            asked += &format!(
+                " union select a.subject_key, r.care_unit_id from {UNEXPLAINED} a \
+                 join {RELATIONS} r on r.subject_key = a.subject_key and r.created_by = a.actor_id"
+            );
+        }
         let query = format!(
-            "select distinct a.subject_key, coalesce(u.near_unit_id, a.care_unit_id) as unit from {UNEXPLAINED} a \
+            "select distinct a.subject_key, coalesce(u.near_unit_id, a.care_unit_id) as unit from ({asked}) a \
              left join unit_reach u on u.care_unit_id = a.care_unit_id where a.care_unit_id is not null"
         );
         let (mut ids, mut units, mut persons) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -155,7 +168,13 @@ impl Desk {
             let laid = async {
                 let query = format!("select distinct actor_id from ({of}\n) as x");
                 let actors = texts(&self.ctx, &query, 1).await?.into_iter().flatten().flatten().collect();
-                self.lay_user_history(&actors, step.back.micros(), slice, &columns).await
+                if words.contains(USER_RECORDS) {
+                    self.lay_user_records(&actors, step.back.micros(), slice).await?;
+                }
+                if words.contains(USER_HISTORY) {
+                    self.lay_user_history(&actors, step.back.micros(), slice, &columns).await?;
+                }
+                Ok(())
             };
             laid.await.map_err(|e: DataFusionError| plain(&e))?;
         }
@@ -169,6 +188,7 @@ impl Desk {
         fields.extend(COUNTED_BY.map(|(name, _)| text(name)));
         fields.push(Field::new("n", DataType::Int64, false));
         self.put(USER_HISTORY, Arc::new(Schema::new(fields)), Vec::new())?;
+        self.put(USER_RECORDS, opened::schema(), Vec::new())?;
         let hour = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let hours = vec![
             text("source"),
@@ -187,15 +207,11 @@ impl Desk {
         columns: &[(&str, &str)],
     ) -> Result<(), DataFusionError> {
         let keys = keys_table(&actors.iter().map(String::as_str).collect())?;
-        // A day more on either side: of whole local days.
-        let (from, to) = (slice.0.saturating_sub(back).saturating_sub(DAY), slice.1.saturating_add(DAY));
         let made: String = columns.iter().map(|(name, of)| format!(", {of} as {name}")).collect();
         let query = format!(
             "select actor_id(source, user_id, occurred_at) as actor_id, local_date(occurred_at) as day{made} \
-             from user_accesses where source <> '{OWN_SOURCE}' and user_id is not null \
-             and occurred_at >= {} and occurred_at < {}",
-            sql::timestamp(from),
-            sql::timestamp(to)
+             from user_accesses where {}",
+            of_users(back, slice)
         );
         let keys = self.source.read_batch(keys)?;
         let theirs =
@@ -205,6 +221,25 @@ impl Desk {
         let schema = Arc::new(Schema::new(counted.schema().fields().clone()));
         let parts = if actors.is_empty() { Vec::new() } else { counted.collect_partitioned().await? };
         self.put(USER_HISTORY, schema, parts)
+    }
+
+    async fn lay_user_records(
+        &self,
+        actors: &BTreeSet<String>,
+        back: i64,
+        slice: (i64, i64),
+    ) -> Result<(), DataFusionError> {
+        let query = format!(
+            "select actor_id(source, user_id, occurred_at) as actor_id, \
+             cast(local_date(occurred_at) as int) as day, subject_id from user_accesses \
+             where {} and subject_id is not null",
+            of_users(back, slice)
+        );
+        let counted = match actors.is_empty() {
+            true => Vec::new(),
+            false => vec![vec![opened::count(self, &query, actors).await?]],
+        };
+        self.put(USER_RECORDS, opened::schema(), counted)
     }
 
     async fn lay_hours(&self, slice: (i64, i64)) -> Result<(), DataFusionError> {
@@ -219,4 +254,14 @@ impl Desk {
         let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
         self.put(SOURCE_HOURS, schema, frame.collect_partitioned().await?)
     }
+}
+
+/// Which rows of `user_accesses` say what users did before a slice and in it: a day more on either side, of whole local days.
+fn of_users(back: i64, slice: (i64, i64)) -> String {
+    let (from, to) = (slice.0.saturating_sub(back).saturating_sub(DAY), slice.1.saturating_add(DAY));
+    format!(
+        "source <> '{OWN_SOURCE}' and user_id is not null and occurred_at >= {} and occurred_at < {}",
+        sql::timestamp(from),
+        sql::timestamp(to)
+    )
 }

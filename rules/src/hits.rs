@@ -1,14 +1,16 @@
 //! Hits: the rows that a rule's SQL gave, read by column name.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
 use chrono::DateTime;
 use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
 
+use crate::desk::Desk;
 use crate::rule::{Level, Rule, Text};
 use crate::score::Grade;
 use crate::sentence::{Language, Template};
@@ -97,25 +99,58 @@ pub(crate) fn read(
     Ok(hits)
 }
 
-/// Says of each hit what was done, out of the rows that the rules read.
-pub(crate) fn name_activities(hits: &mut [Hit], rows: &[RecordBatch]) -> Result<(), DataFusionError> {
-    let mut wanted: HashMap<(i64, i64), Vec<&mut Hit>> = HashMap::new();
-    for hit in hits {
-        wanted.entry(hit.place).or_default().push(hit);
+/// Hits by the place of their access.
+pub(crate) struct Placed<'a>(BTreeMap<(i64, i64), Vec<&'a mut Hit>>);
+
+impl<'a> Placed<'a> {
+    pub fn of(hits: &'a mut [Hit]) -> Placed<'a> {
+        let mut places: BTreeMap<(i64, i64), Vec<&mut Hit>> = BTreeMap::new();
+        for hit in hits {
+            places.entry(hit.place).or_default().push(hit);
+        }
+        Placed(places)
     }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    for batch in rows {
-        let (segment, seq) = (long(batch, "segment")?, long(batch, "seq")?);
-        let activity = column(batch, "activity", &DataType::Utf8)?.as_string::<i32>().clone();
-        for row in (0..batch.num_rows()).filter(|row| activity.is_valid(*row)) {
-            for hit in wanted.get_mut(&(segment.value(row), seq.value(row))).into_iter().flatten() {
-                hit.activity = Some(activity.value(row).to_owned());
+
+    /// Asks of these places; `query` joins `placed` (`at_segment`, `at_seq`), and gives `segment` and `seq`. What a row says goes
+    /// to the hits at its place.
+    pub async fn ask(
+        &mut self,
+        desk: &Desk,
+        query: &str,
+        mut say: impl FnMut(&RecordBatch, usize, &mut Hit) -> Result<(), DataFusionError>,
+    ) -> Result<(), DataFusionError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let field = |name| Field::new(name, DataType::Int64, false);
+        let schema = Arc::new(Schema::new(vec![field("at_segment"), field("at_seq")]));
+        let column =
+            |of: fn(&(i64, i64)) -> i64| Arc::new(Int64Array::from_iter_values(self.0.keys().map(of)));
+        let asked = RecordBatch::try_new(Arc::clone(&schema), vec![column(|p| p.0), column(|p| p.1)])?;
+        desk.put("placed", schema, vec![vec![asked]])?;
+        for batch in desk.ctx.sql(query).await?.collect().await? {
+            let (segment, seq) = (long(&batch, "segment")?, long(&batch, "seq")?);
+            for row in 0..batch.num_rows() {
+                for hit in self.0.get_mut(&(segment.value(row), seq.value(row))).into_iter().flatten() {
+                    say(&batch, row, hit)?;
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Says of each hit what was done.
+pub(crate) async fn name_activities(hits: &mut [Hit], desk: &Desk) -> Result<(), DataFusionError> {
+    let query = "select segment, seq, cast(activity as varchar) as activity from accesses \
+                 join placed on segment = at_segment and seq = at_seq where activity is not null";
+    let mut placed = Placed::of(hits);
+    placed
+        .ask(desk, query, |batch, row, hit| {
+            hit.activity = Some(batch.column(2).as_string::<i32>().value(row).to_owned());
+            Ok(())
+        })
+        .await
 }
 
 /// A column of whole numbers.

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
 
 use crate::calendar::CalendarWindow;
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, Seen};
 use crate::desk::Desk;
 use crate::hits::{self, Hit};
 use crate::record::{Judged, NotEvaluated, RuleRun, RuleState};
@@ -167,7 +167,7 @@ pub(crate) async fn judge(
     state: &mut State<'_>,
     number: usize,
     desk: &Desk,
-    rows: &[RecordBatch],
+    seen: &[Seen],
     slice: (i64, i64),
     zone: Tz,
     limits: Limits,
@@ -201,7 +201,7 @@ pub(crate) async fn judge(
         });
     }
     if let (Some(table), Some(coverage)) = (&rule.covered_by, state.coverage.clone()) {
-        coverage.missing(desk, rows, slice, &mut state.missing).map_err(|e| plain(&e))?;
+        coverage.missing(desk, seen, &mut state.missing);
         let why = homeless(table);
         let homes = if found.iter().any(|h| h.unit.is_none()) {
             homes(desk).await.map_err(|e| plain(&e))?

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desk::Desk;
 use crate::explain::{self, EXPLAINED, lay};
-use crate::measure::fake;
+use crate::measure::{AT_ONCE, fake};
 use crate::pack::Pack;
 use crate::rule::{Kind, Rule, Status, Text};
 use crate::run::{Limits, RunError, Window, in_time, slices};
@@ -57,7 +57,7 @@ pub async fn lift(pack: &Pack, session: &Session, window: Window) -> Result<Vec<
     let stored = Stored::read(session.datafusion(), window).await?;
     let mut lifts: Vec<Lift> = rules.iter().map(|rule| empty(rule)).collect();
     let Some(period) = stored.touched() else { return Ok(lifts) };
-    for slice in slices(period, stored.accesses.div_ceil(Limits::default().slice_rows)) {
+    for slice in slices(period, stored.accesses.div_ceil(AT_ONCE)) {
         let sight = Sight::reach_of(&read, slice, zone);
         desk.lay(&Sight::of(sight.0, sight.1)).await?;
         for is_fake in [false, true] {

@@ -11,6 +11,8 @@ use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use chrono::DateTime;
 use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use insyn_engine::session::Session;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +21,7 @@ use crate::explain;
 use crate::hits;
 use crate::pack::Pack;
 use crate::rule::{Explains, Rule, Text};
-use crate::run::{Limits, RunError, Window, slices};
+use crate::run::{RunError, Window, slices};
 use crate::sight::Sight;
 use crate::stored::Stored;
 
@@ -78,6 +80,9 @@ pub struct Share {
     pub explained: u64,
 }
 
+/// About how many accesses are measured at once: the places of all that is explained are held.
+pub(crate) const AT_ONCE: u64 = 2_000_000;
+
 /// Measures the pack's explanations over a period.
 ///
 /// # Errors
@@ -92,7 +97,7 @@ pub async fn measure(pack: &Pack, session: &Session, window: Window) -> Result<M
     let Some(period) = stored.touched() else { return Ok(measured) };
     let around = explain::around(&rules);
     let mut shares = BTreeMap::new();
-    for slice in slices(period, stored.accesses.div_ceil(Limits::default().slice_rows)) {
+    for slice in slices(period, stored.accesses.div_ceil(AT_ONCE)) {
         let sight = (slice.0.saturating_sub(around), slice.1.saturating_add(around));
         desk.lay(&Sight::of(sight.0, sight.1)).await?;
         desk.lay_history(sight).await?;
@@ -230,7 +235,7 @@ pub(crate) async fn fake(desk: &Desk) -> Result<(), DataFusionError> {
     let frame = desk.ctx.table("accesses").await?;
     let schema = Arc::clone(frame.schema().inner());
     let column = schema.index_of("subject_key")?;
-    let batches = frame.collect().await?;
+    let batches: Vec<RecordBatch> = frame.collect_partitioned().await?.into_iter().flatten().collect();
     let mut persons: BTreeSet<String> = BTreeSet::new();
     for batch in &batches {
         persons.extend(text_array(batch, column)?.iter().flatten().map(str::to_owned));
@@ -250,7 +255,11 @@ pub(crate) async fn fake(desk: &Desk) -> Result<(), DataFusionError> {
         columns[column] = other;
         faked.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
     }
-    desk.put_accesses(schema, vec![faked]).await
+    let faked = futures::stream::iter(faked.into_iter().map(Ok));
+    let faked: SendableRecordBatchStream =
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), faked));
+    desk.lay_rows(&schema, vec![faked]).await?;
+    Ok(())
 }
 
 /// SplitMix64: the same draw each time, so that a figure can be had again.

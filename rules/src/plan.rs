@@ -212,7 +212,7 @@ fn judged(rule: &Rule, days: &Spans, zone: Tz) -> Spans {
 /// What a rule judges at once: whole windows where it counts.
 fn unit(rule: &Rule) -> WindowSize {
     match rule.kind {
-        Kind::Match | Kind::Absence => WindowSize::Day,
+        Kind::Match | Kind::NewValue | Kind::Absence => WindowSize::Day,
         _ => rule.window,
     }
 }

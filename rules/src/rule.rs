@@ -137,7 +137,7 @@ impl Rule {
     /// Whether it judges accesses together with others of their calendar window. An absence of a day does, too.
     pub(crate) fn sees_windows(&self) -> bool {
         match self.kind {
-            Kind::Match | Kind::Source => false,
+            Kind::Match | Kind::NewValue | Kind::Source => false,
             Kind::Absence => self.window == WindowSize::Day,
             _ => true,
         }

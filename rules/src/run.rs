@@ -18,6 +18,7 @@ use insyn_engine::error::EngineError;
 use insyn_engine::session::Session;
 
 use crate::calendar::CalendarWindow;
+use crate::coverage::Seen;
 use crate::desk::{self, Desk, ready};
 use crate::evaluated::{Evaluated, Tally};
 use crate::explain;
@@ -52,7 +53,7 @@ pub struct Window {
 pub struct Limits {
     /// How long one rule may take for one slice of the period.
     pub rule_time: Time,
-    /// About how many accesses are held at once; a longer period is judged slice by slice.
+    /// About how many accesses are laid before the rules at once; a longer period is judged slice by slice.
     pub slice_rows: u64,
     /// How many rows a rule may give in one run before it is stopped.
     pub rule_rows: usize,
@@ -64,7 +65,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             rule_time: Time::from_secs(300),
-            slice_rows: 2_000_000,
+            slice_rows: 16_000_000,
             rule_rows: 1_000_000,
             news_rows: 20_000_000,
         }
@@ -406,16 +407,16 @@ impl Bench {
             for slice in stored.slices(piece, limits.slice_rows, zone) {
                 let clock = Instant::now();
                 let sight = Sight::new(&read, slice, zone);
-                let rows = match desk.lay(&sight).await {
-                    Ok(rows) => rows,
+                if desk.lay(&sight).await.is_err() {
                     // A condition with a fault: then all that could be read is there.
-                    Err(_) => desk.lay(&sight.without_conditions()).await?,
-                };
+                    desk.lay(&sight.without_conditions()).await?;
+                }
                 self.spent.laying += millis(clock);
                 let clock = Instant::now();
                 let explained = explain::lay(explanations, desk, sight.whole).await;
                 self.spent.explaining += millis(clock);
-                waiting.see(&rows, slice, |rule| states[rule].judges(piece))?;
+                waiting.see(desk, slice, |rule| states[rule].judges(piece)).await?;
+                let seen = Seen::of(desk, slice).await?;
                 let before = self.hits.len();
                 for (n, state) in states.iter_mut().enumerate().filter(|(_, s)| s.judges(piece)) {
                     let clock = Instant::now();
@@ -423,14 +424,14 @@ impl Bench {
                         state.fail(why.clone());
                         continue;
                     }
-                    match judge(state, n, desk, &rows, slice, zone, limits, waiting).await {
+                    match judge(state, n, desk, &seen, slice, zone, limits, waiting).await {
                         Ok(found) => self.hits.extend(found),
                         Err(why) => state.fail(why),
                     }
                     state.run.milliseconds += millis(clock);
                     self.spent.judging += millis(clock);
                 }
-                hits::name_activities(&mut self.hits[before..], &rows)?;
+                hits::name_activities(&mut self.hits[before..], desk).await?;
                 if explained.is_ok() && !explanations.is_empty() {
                     let graded =
                         in_time(limits.rule_time, explain::grade(&mut self.hits[before..], desk)).await;

@@ -3,14 +3,13 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::error::DataFusionError;
 
-use crate::desk::text_array;
+use crate::desk::{Desk, keys_table, texts};
 use crate::finding::Finding;
 use crate::hits::Hit;
 use crate::rule::Rule;
+use crate::sql;
 
 /// The findings that wait, and what the run at hand saw of them.
 pub(crate) struct Waiting<'a> {
@@ -55,33 +54,33 @@ impl<'a> Waiting<'a> {
         waiting
     }
 
-    /// Notes which of their accesses these rows hold, by the same person in the same record as then. Only those within
+    /// Notes which of their accesses lie on the desk, by the same person in the same record as then. Only those within
     /// `slice` count, and of rules that judge it: what lies around it is looked at, not judged.
-    pub fn see(
+    pub async fn see(
         &mut self,
-        rows: &[RecordBatch],
+        desk: &Desk,
         slice: (i64, i64),
         judges: impl Fn(usize) -> bool,
     ) -> Result<(), DataFusionError> {
         if self.found.is_empty() {
             return Ok(());
         }
-        for batch in rows {
-            let schema = batch.schema();
-            let text = |name: &str| text_array(batch, schema.index_of(name)?);
-            let (ids, actors, subjects) = (text("event_id")?, text("actor_id")?, text("subject_key")?);
-            let times = batch.column(schema.index_of("occurred_at")?);
-            let times = times.as_primitive::<TimestampMicrosecondType>();
-            for row in (0..batch.num_rows()).filter(|row| (slice.0..slice.1).contains(&times.value(*row))) {
-                let Some(places) = self.wanted.get(ids.value(row)) else { continue };
-                for place in places {
-                    let found = &mut self.found[*place];
-                    let subject = subjects.is_valid(row).then(|| subjects.value(row));
-                    let same_user = actors.is_valid(row) && actors.value(row) == found.finding.user_id;
-                    if same_user && judges(found.rule) && subject == found.finding.subject_id.as_deref() {
-                        let of_id = found.finding.event_ids.iter().zip(&mut found.read);
-                        of_id.filter(|(id, _)| *id == ids.value(row)).for_each(|(_, read)| *read = true);
-                    }
+        let keys = keys_table(&self.wanted.keys().copied().collect())?;
+        desk.put("waiting", keys.schema(), vec![vec![keys]])?;
+        let query = format!(
+            "select event_id, actor_id, subject_key from accesses join waiting on id = event_id \
+             where occurred_at >= {} and occurred_at < {}",
+            sql::timestamp(slice.0),
+            sql::timestamp(slice.1)
+        );
+        for row in texts(&desk.ctx, &query, 3).await? {
+            let [Some(id), actor, subject] = row.as_slice() else { continue };
+            for place in self.wanted.get(id.as_str()).into_iter().flatten() {
+                let found = &mut self.found[*place];
+                let same_user = actor.as_ref() == Some(&found.finding.user_id);
+                if same_user && judges(found.rule) && *subject == found.finding.subject_id {
+                    let of_id = found.finding.event_ids.iter().zip(&mut found.read);
+                    of_id.filter(|(known, _)| *known == id).for_each(|(_, read)| *read = true);
                 }
             }
         }

@@ -139,6 +139,9 @@ struct Compared {
     /// By subject: (user, day).
     of_subject: HashMap<u32, Vec<(u32, i32)>>,
     sets: HashMap<(u32, i32), std::rc::Rc<[u32]>>,
+    /// How many persons two users have both opened in the days up to one, the lesser number first: those of a unit are
+    /// compared again for each of its records.
+    both: HashMap<(u32, u32, i32), u32>,
 }
 
 impl Compared {
@@ -150,7 +153,14 @@ impl Compared {
             of_subject.entry(*subject).or_default().push((*user, *day));
         }
         of_user.iter_mut().for_each(|rows| rows.sort_unstable());
-        Compared { users: looks.users, subjects: looks.subjects, of_user, of_subject, sets: HashMap::new() }
+        Compared {
+            users: looks.users,
+            subjects: looks.subjects,
+            of_user,
+            of_subject,
+            sets: HashMap::new(),
+            both: HashMap::new(),
+        }
     }
 
     /// Who opened the record in the days up to this one, by name.
@@ -205,9 +215,11 @@ impl Compared {
 
     /// How alike two users are, by the records of others than this person.
     fn cosine(&mut self, one: u32, other: u32, subject: u32, last: i32) -> f64 {
+        let pair = (one.min(other), one.max(other), last);
         let (one, other) = (self.set(one, last), self.set(other, last));
         let has = |set: &[u32]| usize::from(set.binary_search(&subject).is_ok());
-        let both = common(&one, &other) - has(&one) * has(&other);
+        let both = *self.both.entry(pair).or_insert_with(|| common(&one, &other) as u32) as usize;
+        let both = both - has(&one) * has(&other);
         let (one, other) = (one.len() - has(&one), other.len() - has(&other));
         if one == 0 || other == 0 { 0.0 } else { both as f64 / ((one * other) as f64).sqrt() }
     }

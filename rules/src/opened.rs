@@ -1,0 +1,169 @@
+//! How many different persons' records users opened, day by day: `user_records`.
+//!
+//! Weeks of a region hold hundreds of millions of rows. Each becomes one number here, of who, on which day and whose, and the
+//! numbers are sorted: no group of a question is held for each of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, Date32Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::{StreamExt, future};
+
+use crate::desk::{Desk, keys_table, text_array, texts};
+
+/// From so many numbers on those that are there twice are dropped while more are read.
+const MANY: usize = 16 << 20;
+
+/// The columns of the table.
+pub(crate) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("actor_id", DataType::Utf8, true),
+        Field::new("day", DataType::Date32, true),
+        Field::new("records", DataType::Int64, false),
+    ]))
+}
+
+/// Counts what `query` gives (`actor_id`, `day` as a number, `subject_id`) of these users; persons are told apart by the number
+/// that they have now.
+pub(crate) async fn count(
+    desk: &Desk,
+    query: &str,
+    actors: &BTreeSet<String>,
+) -> Result<RecordBatch, DataFusionError> {
+    let numbered: HashMap<String, u32> =
+        actors.iter().enumerate().map(|(n, actor)| (actor.clone(), n as u32)).collect();
+    let numbered = Arc::new(numbered);
+    let streams = desk.source.sql(query).await?.execute_stream_partitioned().await?;
+    let parts = streams.into_iter().map(|rows| SpawnedTask::spawn(read(rows, Arc::clone(&numbered))));
+    let mut whole = Whole::default();
+    for part in future::join_all(parts.map(SpawnedTask::join)).await {
+        whole.add(desk, part.map_err(|e| DataFusionError::External(Box::new(e)))??).await?;
+    }
+    whole.into_table(&actors.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// What one part of the rows says, in numbers of its own.
+#[derive(Default)]
+struct Part {
+    /// A user by number on a day.
+    days: HashMap<(u32, i32), u32>,
+    /// Persons as written.
+    persons: HashMap<Box<str>, u32>,
+    /// The number of a day, and of a person in its lower half.
+    rows: Vec<u64>,
+}
+
+async fn read(
+    mut stream: SendableRecordBatchStream,
+    actors: Arc<HashMap<String, u32>>,
+) -> Result<Part, DataFusionError> {
+    let mut part = Part::default();
+    let mut most = MANY;
+    while let Some(batch) = stream.next().await {
+        part.add(&batch?, &actors)?;
+        if part.rows.len() > most {
+            part.rows.sort_unstable();
+            part.rows.dedup();
+            most = MANY.max(2 * part.rows.len());
+        }
+    }
+    Ok(part)
+}
+
+impl Part {
+    fn add(&mut self, batch: &RecordBatch, actors: &HashMap<String, u32>) -> Result<(), DataFusionError> {
+        let (users, persons) = (text_array(batch, 0)?, text_array(batch, 2)?);
+        let days = batch.column(1).as_primitive::<Int32Type>();
+        // Rows lie in order of users: mostly it is the one before, on the same day.
+        let mut before: Option<(&str, i32, Option<u32>)> = None;
+        for row in (0..batch.num_rows()).filter(|row| users.is_valid(*row) && persons.is_valid(*row)) {
+            let (user, day) = (users.value(row), days.value(row));
+            let number = match before {
+                Some((known, on, number)) if known == user && on == day => number,
+                _ => actors.get(user).map(|actor| {
+                    let next = self.days.len() as u32;
+                    *self.days.entry((*actor, day)).or_insert(next)
+                }),
+            };
+            before = Some((user, day, number));
+            if let Some(number) = number {
+                let person = self.person(persons.value(row));
+                self.rows.push(u64::from(number) << 32 | u64::from(person));
+            }
+        }
+        Ok(())
+    }
+
+    fn person(&mut self, written: &str) -> u32 {
+        if let Some(number) = self.persons.get(written) {
+            return *number;
+        }
+        let next = self.persons.len() as u32;
+        self.persons.insert(written.into(), next);
+        next
+    }
+}
+
+/// All parts, in common numbers.
+#[derive(Default)]
+struct Whole {
+    days: HashMap<(u32, i32), u32>,
+    persons: HashMap<String, u32>,
+    rows: Vec<u64>,
+}
+
+impl Whole {
+    async fn add(&mut self, desk: &Desk, part: Part) -> Result<(), DataFusionError> {
+        let mut days = vec![0; part.days.len()];
+        for (of, number) in part.days {
+            let next = self.days.len() as u32;
+            days[number as usize] = *self.days.entry(of).or_insert(next);
+        }
+        let persons = self.resolved(desk, part.persons).await?;
+        self.rows.extend(part.rows.into_iter().map(|row| {
+            let (day, person) = ((row >> 32) as usize, (row & u64::from(u32::MAX)) as usize);
+            u64::from(days[day]) << 32 | u64::from(persons[person])
+        }));
+        self.rows.sort_unstable();
+        self.rows.dedup();
+        Ok(())
+    }
+
+    /// The common number of each person of a part.
+    async fn resolved(
+        &mut self,
+        desk: &Desk,
+        written: HashMap<Box<str>, u32>,
+    ) -> Result<Vec<u32>, DataFusionError> {
+        let ids: BTreeSet<&str> = written.keys().map(AsRef::as_ref).collect();
+        let table = keys_table(&ids)?;
+        desk.put("persons_as_written", table.schema(), vec![vec![table]])?;
+        let mut numbers = vec![0; written.len()];
+        for row in texts(&desk.ctx, "select id, subject_key(id) from persons_as_written", 2).await? {
+            let [Some(id), Some(person)] = <[Option<String>; 2]>::try_from(row).unwrap_or_default() else {
+                continue;
+            };
+            let next = self.persons.len() as u32;
+            let number = *self.persons.entry(person).or_insert(next);
+            if let Some(place) = written.get(id.as_str()) {
+                numbers[*place as usize] = number;
+            }
+        }
+        Ok(numbers)
+    }
+
+    fn into_table(self, actors: &[&str]) -> Result<RecordBatch, DataFusionError> {
+        let mut records = vec![0_i64; self.days.len()];
+        self.rows.iter().for_each(|row| records[(row >> 32) as usize] += 1);
+        let mut days: Vec<((u32, i32), u32)> = self.days.into_iter().collect();
+        days.sort_unstable();
+        let users = StringArray::from_iter_values(days.iter().map(|((actor, _), _)| actors[*actor as usize]));
+        let on = Date32Array::from_iter_values(days.iter().map(|((_, day), _)| *day));
+        let records = Int64Array::from_iter_values(days.iter().map(|(_, number)| records[*number as usize]));
+        Ok(RecordBatch::try_new(schema(), vec![Arc::new(users), Arc::new(on), Arc::new(records)])?)
+    }
+}

@@ -4,14 +4,18 @@
 //! goes into the open one; events that were decided are left out first; where none is open and events are left, a new
 //! finding is made that follows the last.
 
+mod made;
+
 use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use insyn_rules::{
-    Finding, FindingStatus, FindingStore, Outcome, Pair, Recorded, RuleMark, RunRecord, StoreError, identity,
+    Finding, FindingStatus, FindingStore, Pair, Recorded, RuleMark, RunRecord, StoreError, identity,
 };
 use serde::Serialize;
 use sqlx::{QueryBuilder, Sqlite, Transaction, sqlite::SqliteRow};
+
+use made::Made;
 
 use crate::{
     db::{Db, commit},
@@ -19,7 +23,6 @@ use crate::{
     error::{ReviewError, database},
     findings::{json, value, word},
     merge::{Join, Key, join, keys, less, shown},
-    principal::account_key,
     suppress::cover,
 };
 
@@ -69,14 +72,17 @@ impl Db {
             for chunk in part.chunks(CHUNK) {
                 let ids: Vec<&str> = chunk.iter().map(|finding| finding.finding_id.as_str()).collect();
                 let mut chains = chains(&mut tx, &ids).await?;
+                let mut made = Vec::new();
                 for finding in chunk {
                     let chain = chains.remove(finding.finding_id.as_str()).unwrap_or_default();
                     match record_one(&mut tx, run, self.now(), chain, finding).await? {
-                        HistoryKind::Made => recorded.new += 1,
-                        HistoryKind::Joined => recorded.joined += 1,
-                        _ => recorded.unchanged += 1,
+                        Became::Made(new) => made.push(*new),
+                        Became::Joined => recorded.joined += 1,
+                        Became::Nothing => recorded.unchanged += 1,
                     }
                 }
+                recorded.new += made.len() as u64;
+                made::put(&mut tx, run, self.now(), &made).await?;
             }
         }
         crate::runs::put(&mut tx, run, recorded).await?;
@@ -184,46 +190,55 @@ async fn statements(
     Ok(())
 }
 
-/// What became of one statement: made, joined, or (any other kind) nothing.
+/// What became of one statement.
+enum Became {
+    /// A finding, which is to be written.
+    Made(Box<Made>),
+    Joined,
+    Nothing,
+}
+
 async fn record_one(
     tx: &mut Transaction<'static, Sqlite>,
     run: &RunRecord,
     now: i64,
     chain: Chain,
     stated: &Finding,
-) -> Result<HistoryKind, ReviewError> {
-    const NOTHING: HistoryKind = HistoryKind::Closed;
-    let Some(rest) = less(stated, &chain.decided) else { return Ok(NOTHING) };
+) -> Result<Became, ReviewError> {
+    let Some(rest) = less(stated, &chain.decided) else { return Ok(Became::Nothing) };
     if let Some((finding_id, true)) = &chain.last {
         let Join::Changed { statements, new_events } = join(&chain.statements, rest) else {
-            return Ok(NOTHING);
+            return Ok(Became::Nothing);
         };
-        let Some(finding) = shown(&statements) else { return Ok(NOTHING) };
+        let Some(finding) = shown(&statements) else { return Ok(Became::Nothing) };
         update(tx, finding_id, &finding, now).await?;
         put_parts(tx, finding_id, &finding, &statements).await?;
         let comment = format!("+{new_events}");
         let step = Step { comment: Some(&comment), ..Step::by_run(&run.run_id, HistoryKind::Joined) };
         write_down(tx, finding_id, now, &step).await?;
         cover(tx, &run.run_id, finding_id, &finding, (now, false)).await?;
-        return Ok(HistoryKind::Joined);
+        return Ok(Became::Joined);
     }
     // Decided, and nothing to be about that was not: a finding without events is decided once.
     if chain.last.is_some() && rest.event_ids.is_empty() {
-        return Ok(NOTHING);
+        return Ok(Became::Nothing);
     }
     let base = &stated.finding_id;
     let finding_id = match chain.length {
         0 => base.clone(),
         n => identity("follows", base, None, &n.to_string()),
     };
-    let follows = chain.last.as_ref().map(|(id, _)| id.as_str());
-    let statements = [rest];
-    let Some(finding) = shown(&statements) else { return Ok(NOTHING) };
-    insert(tx, &finding_id, base, chain.length, follows, &finding, now).await?;
-    put_parts(tx, &finding_id, &finding, &statements).await?;
-    write_down(tx, &finding_id, now, &Step::by_run(&run.run_id, HistoryKind::Made)).await?;
-    cover(tx, &run.run_id, &finding_id, &finding, (now, true)).await?;
-    Ok(HistoryKind::Made)
+    let statement = [rest];
+    let Some(finding) = shown(&statement) else { return Ok(Became::Nothing) };
+    let [statement] = statement;
+    Ok(Became::Made(Box::new(Made {
+        finding_id,
+        identity: base.clone(),
+        ordinal: chain.length,
+        follows: chain.last.map(|(id, _)| id),
+        finding,
+        statement,
+    })))
 }
 
 /// Closes a finding that is explained, unless somebody took it up meanwhile.
@@ -249,57 +264,6 @@ async fn settle(
     }
     write_down(tx, finding_id, now, &Step::by_run(&run.run_id, HistoryKind::Settled)).await?;
     Ok(true)
-}
-
-async fn insert(
-    tx: &mut Transaction<'static, Sqlite>,
-    finding_id: &str,
-    identity: &str,
-    ordinal: i64,
-    follows: Option<&str>,
-    finding: &Finding,
-    now: i64,
-) -> Result<(), ReviewError> {
-    sqlx::query(
-        "INSERT INTO findings (finding_id, identity, ordinal, follows, rule_id, rule_version, level, score, status, \
-         outcome, settles_at, user_id, user_key, subject_id, care_unit_id, controller_id, first_at, last_at, \
-         event_count, event_ids, title_sv, title_en, reasons, evidence, words, created_at, changed_at, \
-         user_leads_unit) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-         $23, $24, $25, $26, $27, $28)",
-    )
-    .bind(finding_id)
-    .bind(identity)
-    .bind(ordinal)
-    .bind(follows)
-    .bind(&finding.rule_id)
-    .bind(i64::from(finding.rule_version))
-    .bind(finding.level.as_str())
-    .bind(i64::from(finding.score))
-    .bind(FindingStatus::New.as_str())
-    .bind(Outcome::None.as_str())
-    .bind(finding.settles_at)
-    .bind(&finding.user_id)
-    .bind(account_key(&finding.user_id))
-    .bind(&finding.subject_id)
-    .bind(&finding.care_unit_id)
-    .bind(&finding.controller_id)
-    .bind(finding.first_at)
-    .bind(finding.last_at)
-    .bind(count(finding))
-    .bind(text(&finding.event_ids)?)
-    .bind(&finding.title_sv)
-    .bind(&finding.title_en)
-    .bind(text(&finding.reasons)?)
-    .bind(text(&finding.evidence)?)
-    .bind(words(finding))
-    .bind(finding.created_at)
-    .bind(now)
-    .bind(user_leads_unit(finding))
-    .execute(&mut **tx)
-    .await
-    .map_err(database(DOING))?;
-    Ok(())
 }
 
 /// Rewrites what was seen; what people did with it (status, outcome, who has it) stays, and so does when it was made.

@@ -6,10 +6,9 @@ use sqlx::{QueryBuilder, Sqlite, Transaction, sqlite::SqliteRow};
 
 use crate::{
     db::Db,
-    error::{Refusal, ReviewError, database},
-    explained::one_of,
+    error::{ReviewError, database},
+    explained::within,
     findings::value,
-    permission::{Action, may, reads_all_units},
     principal::Principal,
 };
 
@@ -33,27 +32,18 @@ impl Db {
     /// principal.
     ///
     /// # Errors
-    /// [`Refusal::ForbiddenRole`].
+    /// [`crate::error::Refusal::ForbiddenRole`].
     pub async fn shadow(
         &self,
         principal: &Principal,
         rule_id: Option<&str>,
     ) -> Result<Vec<ShadowWeek>, ReviewError> {
-        if !may(principal, Action::SeeCounts) {
-            return Err(Refusal::ForbiddenRole.into());
-        }
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT rule_id, week, care_unit_id, count(*) AS findings FROM shadow_findings WHERE 1 = 1",
         );
+        within(&mut query, principal)?;
         if let Some(rule_id) = rule_id {
             query.push(" AND rule_id = ").push_bind(rule_id.to_owned());
-        }
-        if !principal.controllers.is_empty() {
-            one_of(&mut query, "controller_id", &principal.controllers);
-        }
-        // As findings: those who read them within units count within units; an auditor reads none and counts all.
-        if may(principal, Action::ReadFindings) && !reads_all_units(principal) {
-            one_of(&mut query, "care_unit_id", &principal.units);
         }
         query.push(" GROUP BY 1, 2, 3 ORDER BY week DESC, rule_id, care_unit_id");
         let rows: Vec<SqliteRow> = query.build().fetch_all(self.readers()).await.map_err(database(DOING))?;

@@ -347,6 +347,19 @@ pub(crate) async fn cover(
     Ok(())
 }
 
+/// Whether there is a suppression at all that could cover something.
+pub(crate) async fn are_any_in_force(
+    tx: &mut Transaction<'static, Sqlite>,
+    now: i64,
+) -> Result<bool, ReviewError> {
+    let mut query =
+        QueryBuilder::<Sqlite>::new("SELECT count(*) AS found FROM suppressions s WHERE s.expires_at > ");
+    query.push_bind(now).push(" AND ");
+    holds(&mut query, now);
+    let row = query.build().fetch_one(&mut **tx).await.map_err(database("covering findings"))?;
+    Ok(value::<i64>(&row, "found")? > 0)
+}
+
 async fn covering(
     tx: &mut Transaction<'static, Sqlite>,
     finding: &Finding,

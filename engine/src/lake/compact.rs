@@ -3,7 +3,8 @@
 //!
 //! The rows stay as they are; only where they lie changes. A step of the plan ([`runs`]) reads sorted files beside one
 //! another, writes them as one sorted sequence, looks that the same rows are in it, and commits the exchange only if
-//! every file that it read is still live. A file that goes where no other has its subjects is not read: it gets another name. A crash leaves at most files that no commit names.
+//! every file that it read is still live. A file that goes where no other has its subjects is not read: it gets another
+//! name. A crash leaves at most files that no commit names.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,8 +51,9 @@ const PACKED: u64 = 24;
 const SAMPLED: usize = 8192;
 const ONE_OF: usize = 32;
 
-/// Who brings rows together, one step after the other.
-pub(super) static MERGER: Worker = Worker::giving_way("insyn-merge");
+/// Who brings rows together, each one step after the other.
+pub(super) static MERGERS: [Worker; 2] =
+    [Worker::giving_way("insyn-merge"), Worker::giving_way("insyn-merge-2")];
 
 /// What a step did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,17 +70,26 @@ pub struct Merged {
     pub rows: u64,
 }
 
+impl Merged {
+    /// Two steps as one.
+    pub(super) fn and(mut self, other: Merged) -> Merged {
+        self.replaced.extend(other.replaced);
+        Merged { files: self.files + other.files, rows: self.rows + other.rows, ..self }
+    }
+}
+
 /// Does this step, unless what it rests on has changed.
 pub(super) async fn exchange(
     log: &TableLog,
     step: &Step,
     bounds: &Bounds,
+    merger: &Worker,
 ) -> Result<Option<Merged>, LakeError> {
     let mut adds = Vec::new();
     crash_at("before-merged-put");
     let done = match step.moved() {
         Some(file) => rename(log, step, file, &mut adds).await,
-        None => rewrite(log, step, bounds.file, &mut adds).await,
+        None => rewrite(log, step, bounds.file, merger, &mut adds).await,
     };
     if let Err(error) = done {
         forget(log, &adds).await;
@@ -140,11 +151,17 @@ async fn rename(log: &TableLog, step: &Step, file: &LakeFile, adds: &mut Vec<Add
 }
 
 /// Puts the files that have the rows of the step's inputs; `adds` names them. One is written while another is put.
-async fn rewrite(log: &TableLog, step: &Step, most: u64, adds: &mut Vec<Add>) -> Result<(), LakeError> {
+async fn rewrite(
+    log: &TableLog,
+    step: &Step,
+    most: u64,
+    merger: &Worker,
+    adds: &mut Vec<Add>,
+) -> Result<(), LakeError> {
     let (give, mut taken) = mpsc::channel(1);
     let runtime = tokio::runtime::Handle::current();
     let (table, store, written) = (log.table, log.store(), step.clone());
-    let writing = MERGER.run(move || runtime.block_on(merge_sorted(table, store, written, most, give)));
+    let writing = merger.run(move || runtime.block_on(merge_sorted(table, store, written, most, give)));
     let putting = async move {
         while let Some(encoded) = taken.recv().await {
             let add = Add { data_change: false, ..addition(step.path(), Some(step.year.clone()), &encoded) };

@@ -114,8 +114,9 @@ pub(super) enum Key {
     Nobody(i64),
 }
 
-/// The next step; none when every year lies as it should. `this_year` and later years are open.
-pub(super) fn next(files: &[Arc<LakeFile>], this_year: &str, bounds: &Bounds, zeal: Zeal) -> Option<Step> {
+/// The next step of each year that does not lie as it should, which can be done beside one another. `this_year` and later
+/// years are open.
+pub(super) fn steps(files: &[Arc<LakeFile>], this_year: &str, bounds: &Bounds, zeal: Zeal) -> Vec<Step> {
     let mut years: BTreeMap<&str, Year<'_>> = BTreeMap::new();
     for file in files {
         if let Some(name) = file.year.as_deref() {
@@ -123,7 +124,7 @@ pub(super) fn next(files: &[Arc<LakeFile>], this_year: &str, bounds: &Bounds, ze
             year.levels[level_of(&file.path)].push(file);
         }
     }
-    years.values().find_map(|year| year.next(zeal))
+    years.values().filter_map(|year| year.next(zeal)).collect()
 }
 
 /// The level of a file, which its name tells.
@@ -190,7 +191,7 @@ impl<'a> Year<'a> {
         let level = self.with_room();
         let (_, large) = self.whole();
         let goes = |file: &&Arc<LakeFile>| {
-            let meets = self.levels[level].iter().any(|other| may_share(file.key(), other.key()));
+            let meets = within(&self.levels[level], &span(file)).next().is_some();
             file.size <= 2 * self.bounds.file && !meets
         };
         let step = self.step(vec![Arc::clone(large.into_iter().find(goes)?)], level);
@@ -203,7 +204,10 @@ impl<'a> Year<'a> {
         if small.len() <= self.bounds.left_alone {
             return None;
         }
-        Some(self.step(self.some(small, self.bounds.fresh, self.bounds.beside), 0))
+        let few = self.some(small.clone(), self.bounds.fresh, self.bounds.beside);
+        // Of tiny ones, as of commits of a few rows, many are held as easily: they would come faster than ten at a time go.
+        let tiny = self.some(small, self.bounds.fresh / TINY, MOST_TINY);
+        Some(self.step(if tiny.len() > few.len() { tiny } else { few }, 0))
     }
 
     /// Much that has come at once becomes fresh files of one range of subjects each.
@@ -356,6 +360,10 @@ const MOST_RANGES: usize = 256;
 /// Fresh files that are read beside one another where there are many.
 const MANY: usize = 32;
 
+/// Small files that are gathered at once where all of them together hold no more than this part of what else is.
+const TINY: u64 = 4;
+const MOST_TINY: usize = 256;
+
 /// What came late is this part of its year at least before it is worked in.
 const LATE: u64 = 32;
 
@@ -377,15 +385,6 @@ pub(super) fn span(file: &LakeFile) -> Span {
         _ => Key::Nobody(last),
     };
     (from, to)
-}
-
-/// Whether files of these keys may both hold one subject.
-fn may_share(one: &super::types::Bounds<String>, other: &super::types::Bounds<String>) -> bool {
-    match (&one.min, &one.max, &other.min, &other.max) {
-        (Some(from), Some(to), Some(first), Some(last)) => from <= last && first <= to,
-        // Without bounds there are no subjects at all, if that is known.
-        _ => one.nulls.is_none() || other.nulls.is_none(),
-    }
 }
 
 /// What the files of a run are in order by, as their rows are.
@@ -534,7 +533,7 @@ mod tests {
         /// Does all that is to be done; how many steps.
         fn settle(&mut self, zeal: Zeal) -> usize {
             for steps in 0..10_000 {
-                match next(&self.files, "2026", &SMALL, zeal) {
+                match steps(&self.files, "2026", &SMALL, zeal).into_iter().next() {
                     Some(step) => self.exchange(&step),
                     None => return steps,
                 }
@@ -616,6 +615,27 @@ mod tests {
     }
 
     #[test]
+    fn as_many_tiny_files_are_gathered_at_once_as_hold_little() {
+        let mut model = Model::default();
+        for n in 0..40i64 {
+            model.put("2026", 0, vec![(Some((n * 7919 % 3001) as u16), n)]);
+        }
+        model.put("2025", 0, vec![(Some(1), 1)]);
+        let due = steps(&model.files, "2026", &SMALL, Zeal::WhenDue);
+        let gathered: Vec<usize> = due.iter().map(|step| step.inputs.len()).collect();
+        assert_eq!(
+            gathered,
+            [12],
+            "a quarter of what is gathered at once, and more than are read beside one another"
+        );
+        // What is not so small goes a few files at a time.
+        model.files.clear();
+        (0..40).for_each(|n| model.put("2026", 0, vec![(Some(n), 1); 10]));
+        let due = steps(&model.files, "2026", &SMALL, Zeal::WhenDue);
+        assert_eq!(due[0].inputs.len(), SMALL.beside);
+    }
+
+    #[test]
     fn what_comes_at_once_is_written_twice_or_three_times() {
         let mut model = Model::default();
         for n in 0..200i64 {
@@ -647,7 +667,9 @@ mod tests {
             };
             put(&mut model, 0..12);
             for _ in 0..done {
-                let Some(step) = next(&model.files, "2026", &SMALL, Zeal::All) else { break };
+                let Some(step) = steps(&model.files, "2026", &SMALL, Zeal::All).into_iter().next() else {
+                    break;
+                };
                 model.exchange(&step);
             }
             put(&mut model, 12..300);

@@ -15,7 +15,7 @@ use deltalake::kernel::Add;
 
 use super::Inner;
 use super::actions::{addition, within};
-use super::compact::{MERGER, replace};
+use super::compact::{MERGERS, replace};
 use super::encode::{Encoded, SideFile};
 use super::error::LakeError;
 use super::log::TableState;
@@ -70,7 +70,7 @@ impl Inner {
                 files.push(log.read_file(within(table, &file.path)).await?);
             }
             crash_at("before-merged-put");
-            let merging = MERGER.run(move || merged(table, &source, files)).await;
+            let merging = MERGERS[0].run(move || merged(table, &source, files)).await;
             let encoded = merging.map_err(|e| LakeError::encode(table, e))??;
             let add = Add { data_change: false, ..addition(merged_file(), None, &encoded) };
             log.put_file(&add.path, encoded.bytes).await?;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::compact::{self, Merged};
+use futures::future;
+
+use super::compact::{self, MERGERS, Merged};
 use super::error::LakeError;
 use super::lock::LakeLock;
 use super::log::TableLog;
@@ -141,7 +143,7 @@ impl Lake {
         let events = inner.events().held().await?;
         let users = inner.tables.of(Table::UserAccesses).held().await.unwrap_or_default();
         let wants = |files: &[Arc<LakeFile>]| {
-            runs::next(files, &this_year(), &inner.upkeep.bounds, Zeal::WhenDue).is_some()
+            !runs::steps(files, &this_year(), &inner.upkeep.bounds, Zeal::WhenDue).is_empty()
         };
         let is_due = users::is_due(&users, &events)
             || wants(&events.files)
@@ -216,7 +218,7 @@ impl Inner {
     /// came later.
     async fn users_follow(&self, zeal: Zeal) -> Result<Option<Merged>, LakeError> {
         let (events, users) = (self.events().current().await?, self.users().await);
-        let merges = || runs::next(&events.files, &this_year(), &self.upkeep.bounds, zeal).is_some();
+        let merges = || !runs::steps(&events.files, &this_year(), &self.upkeep.bounds, zeal).is_empty();
         if zeal != Zeal::All && !users::is_due(&users, &events) && !merges() {
             return Ok(None);
         }
@@ -231,25 +233,47 @@ impl Inner {
     }
 
     /// Does the next step of the plan for a table, while files that were replaced and what the step replaces take no more
-    /// room than what is live.
+    /// room than what is live. Beside commits that is one; where nothing else is to be done, years go beside one another.
     pub(super) async fn merge(&self, table: Table, zeal: Zeal) -> Result<Next, LakeError> {
         let log = self.tables.of(table);
         let state = log.current().await?;
-        let Some(step) = runs::next(&state.files, &this_year(), &self.upkeep.bounds, zeal) else {
+        let mut steps = runs::steps(&state.files, &this_year(), &self.upkeep.bounds, zeal);
+        if steps.is_empty() {
             return Ok(Next::Nothing);
-        };
+        }
+        steps.truncate(if zeal == Zeal::All { MERGERS.len() } else { 1 });
         let live: u64 = state.files.iter().map(|file| file.size).sum();
         let replaced = self.upkeep.unnamed().values().filter_map(|file| file.bytes).sum::<u64>();
-        let inputs: u64 = step.inputs.iter().map(|file| file.size).sum();
-        if replaced > 0 && replaced + inputs > live.max(ROOM) {
+        let mut taken = 0;
+        steps.retain(|step| {
+            let inputs: u64 = step.inputs.iter().map(|file| file.size).sum();
+            let fits = replaced + taken == 0 || replaced + taken + inputs <= live.max(ROOM);
+            taken += if fits { inputs } else { 0 };
+            fits
+        });
+        if steps.is_empty() {
             return Ok(Next::Room);
         }
-        match compact::exchange(log, &step, &self.upkeep.bounds).await? {
-            None => Ok(Next::Nothing),
-            Some(merged) => {
-                self.replaced(merged.replaced.iter().cloned());
-                Ok(Next::Did(merged))
+        let bounds = &self.upkeep.bounds;
+        let done = steps.iter().zip(&MERGERS).map(|(step, by)| compact::exchange(log, step, bounds, by));
+        let (mut all, mut fault): (Option<Merged>, _) = (None, None);
+        for done in future::join_all(done).await {
+            match done {
+                Ok(Some(merged)) => {
+                    self.replaced(merged.replaced.iter().cloned());
+                    all = Some(match all {
+                        Some(others) => others.and(merged),
+                        None => merged,
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => fault = Some(error),
             }
+        }
+        match (fault, all) {
+            (Some(error), _) => Err(error),
+            (None, Some(merged)) => Ok(Next::Did(merged)),
+            (None, None) => Ok(Next::Nothing),
         }
     }
 

@@ -72,6 +72,23 @@ async fn small_files_become_a_run_of_each_year_with_the_same_rows() {
 }
 
 #[tokio::test]
+async fn years_are_brought_in_order_beside_one_another_where_nothing_else_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = open(folder.path()).await;
+    let mut oracle = Oracle::default();
+    many_small(&lake, &mut oracle, 20).await;
+    let Next::Did(merged) = lake.inner.merge(Table::AccessEvents, Zeal::All).await.unwrap() else {
+        panic!("nothing was to be done");
+    };
+    let years: std::collections::BTreeSet<&str> =
+        merged.replaced.iter().filter_map(|(path, _)| path.split('/').nth(1)).collect();
+    assert_eq!(years.len(), 2, "{years:?}");
+    assert!(merged.files >= 2 && merged.rows > 20, "{merged:?}");
+    assert_same(&lake, &oracle).await;
+    assert_same(&open(folder.path()).await, &oracle).await;
+}
+
+#[tokio::test]
 async fn what_is_loaded_person_by_person_lies_in_a_run_as_it_came() {
     const ROWS: i64 = 1_500;
     let folder = tempfile::tempdir().unwrap();

@@ -14,9 +14,15 @@ mod retention;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 
 use crate::cli::{Arguments, Command};
 use crate::config::ConfigError;
+
+/// Batches of rows are made and dropped on many threads: the C library's allocator takes its time over that, and keeps
+/// memory for each thread that once held much.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -33,6 +33,7 @@ use insyn_engine::session::Session;
 use crate::explain::EXPLAINED;
 use crate::history::{RECORD_HISTORY, SOURCE_HOURS, UNEXPLAINED, USER_HISTORY, USER_RECORDS};
 use crate::laid::{self, Laid};
+use crate::opened::{self, Opened};
 use crate::pack::Pack;
 use crate::rule::Rule;
 use crate::sight::Sight;
@@ -77,7 +78,7 @@ const OTHERS: &str = "other_accesses";
 const POOL: usize = 1536 << 20;
 
 /// So many persons are named in a question; of more the files are not told apart by them.
-const MOST_NAMED: usize = 2_000;
+pub(crate) const MOST_NAMED: usize = 2_000;
 
 /// Tables of the lake that a rule may read beside the accesses.
 pub(crate) const LAKE_TABLES: &[&str] = &["lacking"];
@@ -85,15 +86,6 @@ pub(crate) const LAKE_TABLES: &[&str] = &["lacking"];
 /// Whose an account is, where it is one person's; accounts are compared without regard to case.
 const BEHIND: &str = "select upper(account_id) as account, min(user_id) as user_id from accounts \
     group by upper(account_id) having count(distinct user_id) = 1";
-
-/// By what looks are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
-    /// Who looked.
-    User,
-    /// Whose record.
-    Subject,
-}
 
 /// The tables of one run.
 pub(crate) struct Desk {
@@ -213,32 +205,38 @@ impl Desk {
         Ok(())
     }
 
-    /// The looks of a period (µs UTC, half-open) by these users, or in these persons' records, whether they are on the desk
-    /// or not: who, whose, and on which local day, each once.
-    pub async fn days(
+    /// Who looked in these persons' records in a period (µs UTC, half-open), whether that is on the desk or not.
+    pub async fn readers(
         &self,
-        by: By,
-        ids: &BTreeSet<&str>,
+        persons: &BTreeSet<&str>,
         period: (i64, i64),
-    ) -> Result<Vec<RecordBatch>, DataFusionError> {
-        let (from, to) = (sql::timestamp(period.0), sql::timestamp(period.1));
-        let mut query = format!(
-            "select actor_id, subject_key, cast(local_date(occurred_at) as int) as day from accesses \
-             where {IS_LOOK} and occurred_at >= {from} and occurred_at < {to}"
-        );
-        let key = match by {
-            By::User => "actor_id",
-            By::Subject => {
-                if let Some(numbers) = self.numbers(ids).await? {
-                    query += &format!(" and subject_id in ({numbers})");
-                }
-                "subject_key"
-            }
-        };
-        let keys = self.source.read_batch(keys_table(ids)?)?;
+    ) -> Result<BTreeSet<String>, DataFusionError> {
+        let mut query = format!("select actor_id, subject_key from accesses where {}", looks_of(period));
+        if let Some(numbers) = self.numbers(persons).await? {
+            query += &format!(" and subject_id in ({numbers})");
+        }
+        let keys = self.source.read_batch(keys_table(persons)?)?;
         let looks = self.source.sql(&query).await?;
-        let looks = looks.join(keys, JoinType::LeftSemi, &[key], &["id"], None)?;
-        looks.distinct()?.collect().await
+        let looks = looks.join(keys, JoinType::LeftSemi, &["subject_key"], &["id"], None)?;
+        let users = looks.select_columns(&["actor_id"])?.distinct()?.collect().await?;
+        let mut readers = BTreeSet::new();
+        for batch in users {
+            readers.extend(text_array(&batch, 0)?.iter().flatten().map(str::to_owned));
+        }
+        Ok(readers)
+    }
+
+    /// Whose records these users looked in on which day of the period, whether that is on the desk or not.
+    pub async fn looked_in(
+        &self,
+        users: &BTreeSet<String>,
+        period: (i64, i64),
+    ) -> Result<Opened, DataFusionError> {
+        let query = format!(
+            "select actor_id, cast(local_date(occurred_at) as int) as day, subject_id from accesses where {}",
+            looks_of(period)
+        );
+        opened::read(self, &query, users).await
     }
 
     /// The numbers that these persons are written with, as SQL lists them; none where they are too many to name.
@@ -409,6 +407,12 @@ impl Desk {
         }
         self.lay_context(table).await
     }
+}
+
+/// Which accesses are looks of a period.
+fn looks_of((from, to): (i64, i64)) -> String {
+    let (from, to) = (sql::timestamp(from), sql::timestamp(to));
+    format!("{IS_LOOK} and occurred_at >= {from} and occurred_at < {to}")
 }
 
 /// The source's, with memory of its own and the files that it lays itself: a rule is a query, and names no file.

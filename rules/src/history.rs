@@ -27,9 +27,10 @@ use datafusion::common::JoinType;
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::expr_fn::{bool_or, count};
 use datafusion::prelude::{col, lit};
+use insyn_engine::context::over_time;
 use insyn_engine::session::OWN_SOURCE;
 
-use crate::desk::{Desk, IS_LOOK, keys_table, text_array, texts};
+use crate::desk::{Desk, IS_LOOK, MOST_NAMED, keys_table, text_array, texts};
 use crate::explain::{BY_USER, EXPLAINED, RELATIONS};
 use crate::opened;
 use crate::rule::Rule;
@@ -210,8 +211,9 @@ impl Desk {
         let made: String = columns.iter().map(|(name, of)| format!(", {of} as {name}")).collect();
         let query = format!(
             "select actor_id(source, user_id, occurred_at) as actor_id, local_date(occurred_at) as day{made} \
-             from user_accesses where {}",
-            of_users(back, slice)
+             from user_accesses where {}{}",
+            of_users(back, slice),
+            self.named(actors).await?
         );
         let keys = self.source.read_batch(keys)?;
         let theirs =
@@ -221,6 +223,27 @@ impl Desk {
         let schema = Arc::new(Schema::new(counted.schema().fields().clone()));
         let parts = if actors.is_empty() { Vec::new() } else { counted.collect_partitioned().await? };
         self.put(USER_HISTORY, schema, parts)
+    }
+
+    /// A condition on the accounts of these users as logs write them, where they are few: then what others did is not read.
+    async fn named(&self, users: &BTreeSet<String>) -> Result<String, DataFusionError> {
+        if users.is_empty() || users.len() > MOST_NAMED {
+            return Ok(String::new());
+        }
+        let list =
+            |ids: &BTreeSet<String>| ids.iter().map(|id| sql::quoted(id)).collect::<Vec<_>>().join(", ");
+        let query =
+            format!("select account_id from {} where user_id in ({})", over_time("accounts"), list(users));
+        let accounts = texts(&self.source, &query, 1).await?.into_iter().flatten().flatten();
+        let all: BTreeSet<String> = accounts.chain(users.iter().cloned()).collect();
+        let (Some(first), Some(last)) = (all.first(), all.last()) else { return Ok(String::new()) };
+        // The bounds leave files out, however many are named.
+        Ok(format!(
+            " and user_id in ({}) and user_id >= {} and user_id <= {}",
+            list(&all),
+            sql::quoted(first),
+            sql::quoted(last)
+        ))
     }
 
     async fn lay_user_records(
@@ -237,14 +260,14 @@ impl Desk {
         );
         let counted = match actors.is_empty() {
             true => Vec::new(),
-            false => vec![vec![opened::count(self, &query, actors).await?]],
+            false => vec![vec![opened::read(self, &query, actors).await?.counted(actors)?]],
         };
         self.put(USER_RECORDS, opened::schema(), counted)
     }
 
     async fn lay_hours(&self, slice: (i64, i64)) -> Result<(), DataFusionError> {
         let query = format!(
-            "select source, date_trunc('hour', occurred_at) as hour, count(*) as events, \
+            "select source, date_bin(interval '1 hour', occurred_at) as hour, count(*) as events, \
              max(controller_id) as controller_id from access_events \
              where source <> '{OWN_SOURCE}' and occurred_at >= {} and occurred_at < {} group by 1, 2",
             sql::timestamp(slice.0.saturating_sub(HOURS_BEFORE)),

@@ -1,4 +1,4 @@
-//! How many different persons' records users opened, day by day: `user_records`.
+//! Whose records users opened, day by day, each once; and of how many persons: `user_records`.
 //!
 //! Weeks of a region hold hundreds of millions of rows. Each becomes one number here, of who, on which day and whose, and the
 //! numbers are sorted: no group of a question is held for each of them.
@@ -27,23 +27,23 @@ pub(crate) fn schema() -> SchemaRef {
     ]))
 }
 
-/// Counts what `query` gives (`actor_id`, `day` as a number, `subject_id`) of these users; persons are told apart by the number
-/// that they have now.
-pub(crate) async fn count(
+/// Reads what `query` gives (`actor_id`, `day` as a number, `subject_id`) of these users, who are numbered in their order;
+/// persons are told apart by the number that they have now.
+pub(crate) async fn read(
     desk: &Desk,
     query: &str,
-    actors: &BTreeSet<String>,
-) -> Result<RecordBatch, DataFusionError> {
+    users: &BTreeSet<String>,
+) -> Result<Opened, DataFusionError> {
     let numbered: HashMap<String, u32> =
-        actors.iter().enumerate().map(|(n, actor)| (actor.clone(), n as u32)).collect();
+        users.iter().enumerate().map(|(n, user)| (user.clone(), n as u32)).collect();
     let numbered = Arc::new(numbered);
     let streams = desk.source.sql(query).await?.execute_stream_partitioned().await?;
-    let parts = streams.into_iter().map(|rows| SpawnedTask::spawn(read(rows, Arc::clone(&numbered))));
-    let mut whole = Whole::default();
+    let parts = streams.into_iter().map(|rows| SpawnedTask::spawn(Part::read(rows, Arc::clone(&numbered))));
+    let mut opened = Opened::default();
     for part in future::join_all(parts.map(SpawnedTask::join)).await {
-        whole.add(desk, part.map_err(|e| DataFusionError::External(Box::new(e)))??).await?;
+        opened.add(desk, part.map_err(|e| DataFusionError::External(Box::new(e)))??).await?;
     }
-    whole.into_table(&actors.iter().map(String::as_str).collect::<Vec<_>>())
+    Ok(opened)
 }
 
 /// What one part of the rows says, in numbers of its own.
@@ -57,25 +57,25 @@ struct Part {
     rows: Vec<u64>,
 }
 
-async fn read(
-    mut stream: SendableRecordBatchStream,
-    actors: Arc<HashMap<String, u32>>,
-) -> Result<Part, DataFusionError> {
-    let mut part = Part::default();
-    let mut most = MANY;
-    while let Some(batch) = stream.next().await {
-        part.add(&batch?, &actors)?;
-        if part.rows.len() > most {
-            part.rows.sort_unstable();
-            part.rows.dedup();
-            most = MANY.max(2 * part.rows.len());
-        }
-    }
-    Ok(part)
-}
-
 impl Part {
-    fn add(&mut self, batch: &RecordBatch, actors: &HashMap<String, u32>) -> Result<(), DataFusionError> {
+    async fn read(
+        mut stream: SendableRecordBatchStream,
+        users: Arc<HashMap<String, u32>>,
+    ) -> Result<Part, DataFusionError> {
+        let mut part = Part::default();
+        let mut most = MANY;
+        while let Some(batch) = stream.next().await {
+            part.add(&batch?, &users)?;
+            if part.rows.len() > most {
+                part.rows.sort_unstable();
+                part.rows.dedup();
+                most = MANY.max(2 * part.rows.len());
+            }
+        }
+        Ok(part)
+    }
+
+    fn add(&mut self, batch: &RecordBatch, known: &HashMap<String, u32>) -> Result<(), DataFusionError> {
         let (users, persons) = (text_array(batch, 0)?, text_array(batch, 2)?);
         let days = batch.column(1).as_primitive::<Int32Type>();
         // Rows lie in order of users: mostly it is the one before, on the same day.
@@ -83,10 +83,10 @@ impl Part {
         for row in (0..batch.num_rows()).filter(|row| users.is_valid(*row) && persons.is_valid(*row)) {
             let (user, day) = (users.value(row), days.value(row));
             let number = match before {
-                Some((known, on, number)) if known == user && on == day => number,
-                _ => actors.get(user).map(|actor| {
+                Some((same, on, number)) if same == user && on == day => number,
+                _ => known.get(user).map(|user| {
                     let next = self.days.len() as u32;
-                    *self.days.entry((*actor, day)).or_insert(next)
+                    *self.days.entry((*user, day)).or_insert(next)
                 }),
             };
             before = Some((user, day, number));
@@ -110,13 +110,24 @@ impl Part {
 
 /// All parts, in common numbers.
 #[derive(Default)]
-struct Whole {
+pub(crate) struct Opened {
     days: HashMap<(u32, i32), u32>,
-    persons: HashMap<String, u32>,
+    /// The number of each person.
+    pub persons: HashMap<String, u32>,
     rows: Vec<u64>,
 }
 
-impl Whole {
+impl Opened {
+    /// Who (by number), on which day, and whose, each once.
+    pub fn rows(&self) -> impl Iterator<Item = (u32, i32, u32)> + '_ {
+        let mut of = vec![(0, 0); self.days.len()];
+        self.days.iter().for_each(|(day, number)| of[*number as usize] = *day);
+        self.rows.iter().map(move |row| {
+            let (user, day) = of[(row >> 32) as usize];
+            (user, day, (row & u64::from(u32::MAX)) as u32)
+        })
+    }
+
     async fn add(&mut self, desk: &Desk, part: Part) -> Result<(), DataFusionError> {
         let mut days = vec![0; part.days.len()];
         for (of, number) in part.days {
@@ -156,12 +167,14 @@ impl Whole {
         Ok(numbers)
     }
 
-    fn into_table(self, actors: &[&str]) -> Result<RecordBatch, DataFusionError> {
+    /// How many persons, as the table.
+    pub fn counted(self, users: &BTreeSet<String>) -> Result<RecordBatch, DataFusionError> {
         let mut records = vec![0_i64; self.days.len()];
         self.rows.iter().for_each(|row| records[(row >> 32) as usize] += 1);
         let mut days: Vec<((u32, i32), u32)> = self.days.into_iter().collect();
         days.sort_unstable();
-        let users = StringArray::from_iter_values(days.iter().map(|((actor, _), _)| actors[*actor as usize]));
+        let names: Vec<&String> = users.iter().collect();
+        let users = StringArray::from_iter_values(days.iter().map(|((user, _), _)| names[*user as usize]));
         let on = Date32Array::from_iter_values(days.iter().map(|((_, day), _)| *day));
         let records = Int64Array::from_iter_values(days.iter().map(|(_, number)| records[*number as usize]));
         Ok(RecordBatch::try_new(schema(), vec![Arc::new(users), Arc::new(on), Arc::new(records)])?)

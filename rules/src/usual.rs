@@ -7,13 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::Int32Type;
 use chrono::DateTime;
 use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
 
-use crate::desk::{By, Desk, text_array};
+use crate::desk::Desk;
 
 /// The local days before the end of the finding's window that are looked at.
 const DAYS: i32 = 28;
@@ -62,12 +60,9 @@ pub(crate) async fn usual(
         // A day more than is looked at, for days that are longer than others.
         let period = (first - i64::from(DAYS + 1) * 86_400_000_000, last);
         let subjects: BTreeSet<&str> = places.iter().map(|place| asked[*place].subject.as_str()).collect();
-        let mut looks = Looks::default();
-        looks.add(desk, By::Subject, &subjects, period).await?;
-        let readers: BTreeSet<&str> = looks.users.names.iter().map(String::as_str).collect();
-        let mut all = Looks::default();
-        all.add(desk, By::User, &readers, period).await?;
-        let mut compared = Compared::of(all);
+        let readers = desk.readers(&subjects, period).await?;
+        let looks = desk.looked_in(&readers, period).await?;
+        let mut compared = Compared::of(readers.into_iter().collect(), &looks.persons, looks.rows());
         for place in places {
             let one = &asked[*place];
             let readers = compared.readers(&one.subject, last_day(one));
@@ -82,58 +77,11 @@ fn local_day(at: i64, zone: Tz) -> i32 {
     arrow::datatypes::Date32Type::from_naive_date(date)
 }
 
-/// Names as small numbers.
-#[derive(Default)]
-struct Names {
-    numbers: HashMap<String, u32>,
-    names: Vec<String>,
-}
-
-impl Names {
-    fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = self.names.len() as u32;
-        self.numbers.insert(name.to_owned(), number);
-        self.names.push(name.to_owned());
-        number
-    }
-}
-
-/// Who opened whose record on which day, each once.
-#[derive(Default)]
-struct Looks {
-    users: Names,
-    subjects: Names,
-    /// (user, subject, day).
-    rows: Vec<(u32, u32, i32)>,
-}
-
-impl Looks {
-    async fn add(
-        &mut self,
-        desk: &Desk,
-        by: By,
-        ids: &BTreeSet<&str>,
-        period: (i64, i64),
-    ) -> Result<(), DataFusionError> {
-        for batch in desk.days(by, ids, period).await? {
-            let (users, subjects) = (text_array(&batch, 0)?, text_array(&batch, 1)?);
-            let days = batch.column(2).as_primitive::<Int32Type>();
-            for row in (0..batch.num_rows()).filter(|row| users.is_valid(*row) && subjects.is_valid(*row)) {
-                let (user, subject) = (users.value(row), subjects.value(row));
-                self.rows.push((self.users.number(user), self.subjects.number(subject), days.value(row)));
-            }
-        }
-        Ok(())
-    }
-}
-
 /// What is compared, and what has been compared already.
-struct Compared {
-    users: Names,
-    subjects: Names,
+struct Compared<'a> {
+    /// By number, in order of names.
+    users: Vec<String>,
+    subjects: &'a HashMap<String, u32>,
     /// By user: (subject, day), in order.
     of_user: Vec<Vec<(u32, i32)>>,
     /// By subject: (user, day).
@@ -144,46 +92,44 @@ struct Compared {
     both: HashMap<(u32, u32, i32), u32>,
 }
 
-impl Compared {
-    fn of(looks: Looks) -> Compared {
-        let mut of_user = vec![Vec::new(); looks.users.names.len()];
+impl<'a> Compared<'a> {
+    /// Of (user, day, subject), each once.
+    fn of(
+        users: Vec<String>,
+        subjects: &'a HashMap<String, u32>,
+        rows: impl Iterator<Item = (u32, i32, u32)>,
+    ) -> Compared<'a> {
+        let mut of_user = vec![Vec::new(); users.len()];
         let mut of_subject: HashMap<u32, Vec<(u32, i32)>> = HashMap::new();
-        for (user, subject, day) in &looks.rows {
-            of_user[*user as usize].push((*subject, *day));
-            of_subject.entry(*subject).or_default().push((*user, *day));
+        for (user, day, subject) in rows {
+            of_user[user as usize].push((subject, day));
+            of_subject.entry(subject).or_default().push((user, day));
         }
         of_user.iter_mut().for_each(|rows| rows.sort_unstable());
-        Compared {
-            users: looks.users,
-            subjects: looks.subjects,
-            of_user,
-            of_subject,
-            sets: HashMap::new(),
-            both: HashMap::new(),
-        }
+        Compared { users, subjects, of_user, of_subject, sets: HashMap::new(), both: HashMap::new() }
     }
 
     /// Who opened the record in the days up to this one, by name.
     fn readers(&self, subject: &str, last: i32) -> Vec<u32> {
-        let Some(rows) = self.subjects.numbers.get(subject).and_then(|n| self.of_subject.get(n)) else {
+        let Some(rows) = self.subjects.get(subject).and_then(|n| self.of_subject.get(n)) else {
             return Vec::new();
         };
         let within = rows.iter().filter(|(_, day)| is_within(*day, last));
         let mut readers: Vec<u32> = within.map(|(user, _)| *user).collect();
-        readers.sort_unstable_by_key(|user| &self.users.names[*user as usize]);
+        readers.sort_unstable();
         readers.dedup();
         readers
     }
 
     fn usual(&mut self, user: &str, subject: &str, readers: &[u32], last: i32) -> Option<Usual> {
-        let me = *self.users.numbers.get(user)?;
-        let subject = *self.subjects.numbers.get(subject)?;
+        let me = self.users.binary_search_by(|known| known.as_str().cmp(user)).ok()? as u32;
+        let subject = *self.subjects.get(subject)?;
         match readers {
             [] => return None,
             [only] if *only == me => return Some(Usual::Alone),
             _ => {}
         }
-        let opens_others = |compared: &mut Compared, user: u32| {
+        let opens_others = |compared: &mut Compared<'_>, user: u32| {
             compared.set(user, last).iter().any(|opened| *opened != subject)
         };
         if !opens_others(self, me) {
@@ -257,6 +203,7 @@ fn mean<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::HashSet;
 
@@ -266,21 +213,17 @@ mod tests {
 
     type Row = (u8, u8, i32);
 
-    fn compared(rows: &[Row]) -> Compared {
-        let mut looks = Looks::default();
-        for (user, subject, day) in rows {
-            let row = (looks.users.number(&name(*user)), looks.subjects.number(&name(*subject)), *day);
-            looks.rows.push(row);
-        }
-        Compared::of(looks)
-    }
-
     fn name(n: u8) -> String {
         format!("n{n:03}")
     }
 
     fn asked(rows: &[Row], user: u8, subject: u8, last: i32) -> Option<Usual> {
-        let mut compared = compared(rows);
+        let distinct: BTreeSet<&Row> = rows.iter().collect();
+        let users: Vec<u8> = rows.iter().map(|row| row.0).collect::<BTreeSet<u8>>().into_iter().collect();
+        let number = |user: u8| users.iter().position(|known| *known == user).unwrap() as u32;
+        let subjects = (0..=u8::MAX).map(|n| (name(n), u32::from(n))).collect();
+        let rows = distinct.iter().map(|row| (number(row.0), row.2, u32::from(row.1)));
+        let mut compared = Compared::of(users.iter().map(|user| name(*user)).collect(), &subjects, rows);
         let readers = compared.readers(&name(subject), last);
         compared.usual(&name(user), &name(subject), &readers, last)
     }

@@ -532,10 +532,10 @@ mod tests {
 
         /// Does all that is to be done; how many steps.
         fn settle(&mut self, zeal: Zeal) -> usize {
-            for steps in 0..10_000 {
+            for done in 0..10_000 {
                 match steps(&self.files, "2026", &SMALL, zeal).into_iter().next() {
                     Some(step) => self.exchange(&step),
-                    None => return steps,
+                    None => return done,
                 }
                 self.runs_lie_apart();
             }

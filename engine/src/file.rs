@@ -12,9 +12,11 @@ use datafusion::datasource::physical_plan::parquet::{
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use object_store::ObjectStore;
 use object_store::path::Path;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::PageIndexPolicy;
@@ -24,6 +26,10 @@ const SLICE: usize = 32_768;
 
 /// So much of a file's end is read at once: mostly its whole footer, in one request where each has its price.
 const FOOTER: usize = 32 << 10;
+
+/// A file that is no larger is read by one request: as of a commit of some rows, of which thousands may be read one after the
+/// other. Footer, index and each column by themselves would be a dozen.
+const AT_ONCE: u64 = 128 << 10;
 
 /// A file in a store, as the Delta log names it.
 ///
@@ -48,6 +54,9 @@ pub(crate) async fn batches(
     only: Option<&[&str]>,
     rows: usize,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    if size <= AT_ONCE {
+        return at_once(store, path, size, schema, only, rows).await;
+    }
     let reader = reader(store, path, size)?;
     let options = ArrowReaderOptions::new().with_schema(schema);
     let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
@@ -70,6 +79,9 @@ pub(crate) async fn in_slices(
     schema: SchemaRef,
     rows: usize,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    if size <= AT_ONCE {
+        return at_once(store, path, size, schema, None, rows).await;
+    }
     let mut first = reader(Arc::clone(&store), path, size)?;
     let options =
         ArrowReaderOptions::new().with_schema(schema).with_page_index_policy(PageIndexPolicy::Optional);
@@ -93,6 +105,27 @@ pub(crate) async fn in_slices(
         }
     };
     Ok(stream::iter(slices).then(read).try_flatten().boxed())
+}
+
+/// The same of a small file, whole.
+async fn at_once(
+    store: Arc<dyn ObjectStore>,
+    path: &str,
+    size: u64,
+    schema: SchemaRef,
+    only: Option<&[&str]>,
+    rows: usize,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let place = named(path, size)?.object_meta.location;
+    let bytes = store.get(&place).await?.bytes().await?;
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)?;
+    if let Some(columns) = only {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        builder = builder.with_projection(mask);
+    }
+    let reader = builder.with_batch_size(rows).build()?;
+    Ok(stream::iter(reader.map(|batch| batch.map_err(DataFusionError::from))).boxed())
 }
 
 fn reader(store: Arc<dyn ObjectStore>, path: &str, size: u64) -> Result<Box<dyn AsyncFileReader>> {

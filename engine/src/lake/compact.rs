@@ -31,7 +31,7 @@ use parquet::arrow::arrow_reader::{
 use tokio::sync::mpsc;
 
 use super::actions::{addition, removal, renamed, within};
-use super::encode::{Encoded, SortedFile};
+use super::encode::{self, Encoded, SortedFile};
 use super::error::LakeError;
 use super::log::{Decision, TableLog};
 use super::runs::{Bounds, Step, level_of, place};
@@ -187,10 +187,8 @@ async fn merge_sorted(
     if let Some(parting) = step.parting.filter(|_| step.begins.is_empty()) {
         step.begins = quantiles(table, &store, &step.inputs, parting.ranges).await.map_err(fault)?;
     }
-    let mut rows = sorted(table, store, &step, &read).map_err(fault)?;
     let written = Names::default();
-    let give = async |file: SortedFile| -> Result<(), LakeError> {
-        let encoded = file.finish()?;
+    let give = async |encoded: Encoded| -> Result<(), LakeError> {
         for batch in self::read(table, encoded.bytes.clone(), Some(&["segment", "seq"]))? {
             written.count(table, &batch)?;
         }
@@ -198,20 +196,25 @@ async fn merge_sorted(
         let _ = give.send(encoded).await;
         Ok(())
     };
-    let mut file = SortedFile::new(table)?;
-    let mut piece = 0;
-    while let Some(batch) = rows.try_next().await.map_err(fault)? {
-        for (of, part) in pieces(table, &step, &batch)? {
-            let is_full = step.is_parted() && file.size() >= most;
-            if (of != piece || is_full) && file.rows() > 0 {
-                give(std::mem::replace(&mut file, SortedFile::new(table)?)).await?;
+    if is_little(&step) {
+        give(encode::merged(table, &held(table, store, &step, &read).await?)?).await?;
+    } else {
+        let mut rows = sorted(table, store, &step, &read).map_err(fault)?;
+        let mut file = SortedFile::new(table)?;
+        let mut piece = 0;
+        while let Some(batch) = rows.try_next().await.map_err(fault)? {
+            for (of, part) in pieces(table, &step, &batch)? {
+                let is_full = step.is_parted() && file.size() >= most;
+                if (of != piece || is_full) && file.rows() > 0 {
+                    give(std::mem::replace(&mut file, SortedFile::new(table)?).finish()?).await?;
+                }
+                piece = of;
+                file.write(&part)?;
             }
-            piece = of;
-            file.write(&part)?;
         }
-    }
-    if file.rows() > 0 {
-        give(file).await?;
+        if file.rows() > 0 {
+            give(file.finish()?).await?;
+        }
     }
     let (before, after) = (read.sum(), written.sum());
     if before != after {
@@ -219,6 +222,33 @@ async fn merge_sorted(
         return Err(LakeError::encode(table, what));
     }
     Ok(())
+}
+
+/// Whether all rows can be held at once: then hundreds of files need not be read beside one another, a few rows at a time.
+fn is_little(step: &Step) -> bool {
+    let bytes: u64 = step.inputs.iter().map(|file| file.size).sum();
+    !step.is_parted() && bytes * PACKED <= 2 * HELD
+}
+
+/// All rows of the step's inputs.
+async fn held(
+    table: Table,
+    store: Arc<dyn ObjectStore>,
+    step: &Step,
+    read: &Names,
+) -> Result<Vec<RecordBatch>, LakeError> {
+    let fault = |e: DataFusionError| LakeError::encode(table, crate::error::plain(&e));
+    let mut held = Vec::new();
+    for input in &step.inputs {
+        let (path, schema) = (within(table, &input.path), table.file_schema());
+        let rows = file::batches(Arc::clone(&store), path, input.size, schema, None, SAMPLED).await;
+        let mut rows = rows.map_err(fault)?;
+        while let Some(batch) = rows.try_next().await.map_err(fault)? {
+            read.count(table, &batch)?;
+            held.push(batch);
+        }
+    }
+    Ok(held)
 }
 
 /// Parts of a batch that belong into files of their own: those between the subjects (or users) at which files begin, and

@@ -361,7 +361,7 @@ const MOST_RANGES: usize = 256;
 const MANY: usize = 32;
 
 /// Small files that are gathered at once where all of them together hold no more than this part of what else is.
-const TINY: u64 = 4;
+const TINY: u64 = 8;
 const MOST_TINY: usize = 256;
 
 /// What came late is this part of its year at least before it is worked in.
@@ -625,8 +625,8 @@ mod tests {
         let gathered: Vec<usize> = due.iter().map(|step| step.inputs.len()).collect();
         assert_eq!(
             gathered,
-            [12],
-            "a quarter of what is gathered at once, and more than are read beside one another"
+            [6],
+            "an eighth of what is gathered at once, and more than are read beside one another"
         );
         // What is not so small goes a few files at a time.
         model.files.clear();

@@ -11,7 +11,7 @@ use futures::future;
 use super::compact::{self, MERGERS, Merged};
 use super::error::LakeError;
 use super::lock::LakeLock;
-use super::log::TableLog;
+use super::log::{TableLog, TableState};
 use super::runs::{self, Zeal};
 use super::sides;
 use super::types::{LakeFile, Table};
@@ -202,24 +202,33 @@ impl Inner {
     /// Does the next step under a lease of its own: others who need it come in between.
     pub(super) async fn step(&self, zeal: Zeal) -> Result<Next, LakeError> {
         let _lease = self.maintenance().await?;
-        if let Some(followed) = self.users_follow(zeal).await? {
+        // What comes while `user_accesses` follows is not merged yet: it may come without end.
+        let events = self.events().current().await?;
+        let followed = self.users_follow(zeal, &events).await?;
+        if zeal == Zeal::All
+            && let Some(followed) = followed
+        {
             return Ok(Next::Did(followed));
         }
-        for table in [Table::AccessEvents, Table::UserAccesses] {
-            match self.merge(table, zeal).await? {
-                Next::Nothing => {}
-                done => return Ok(done),
-            }
+        let mut next = self.merge_of(Table::AccessEvents, zeal, &events).await?;
+        if let Next::Nothing = next {
+            next = self.merge(Table::UserAccesses, zeal).await?;
         }
-        self.merge_items(zeal).await
+        if let Next::Nothing = next {
+            next = self.merge_items(zeal).await?;
+        }
+        Ok(match (next, followed) {
+            (Next::Nothing, Some(followed)) => Next::Did(followed),
+            (next, _) => next,
+        })
     }
 
-    /// Before files of `access_events` are merged, `user_accesses` has their rows: what is merged then holds nothing that
-    /// came later.
-    async fn users_follow(&self, zeal: Zeal) -> Result<Option<Merged>, LakeError> {
-        let (events, users) = (self.events().current().await?, self.users().await);
+    /// Before files of this state of `access_events` are merged, `user_accesses` has their rows: what is merged then holds
+    /// nothing that came later.
+    async fn users_follow(&self, zeal: Zeal, events: &TableState) -> Result<Option<Merged>, LakeError> {
+        let users = self.users().await;
         let merges = || !runs::steps(&events.files, &this_year(), &self.upkeep.bounds, zeal).is_empty();
-        if zeal != Zeal::All && !users::is_due(&users, &events) && !merges() {
+        if zeal != Zeal::All && !users::is_due(&users, events) && !merges() {
             return Ok(None);
         }
         match self.follow().await {
@@ -235,8 +244,13 @@ impl Inner {
     /// Does the next step of the plan for a table, while files that were replaced and what the step replaces take no more
     /// room than what is live. Beside commits that is one; where nothing else is to be done, years go beside one another.
     pub(super) async fn merge(&self, table: Table, zeal: Zeal) -> Result<Next, LakeError> {
+        let state = self.tables.of(table).current().await?;
+        self.merge_of(table, zeal, &state).await
+    }
+
+    /// The same of the files that a state has, of which others may be live no more.
+    async fn merge_of(&self, table: Table, zeal: Zeal, state: &TableState) -> Result<Next, LakeError> {
         let log = self.tables.of(table);
-        let state = log.current().await?;
         let mut steps = runs::steps(&state.files, &this_year(), &self.upkeep.bounds, zeal);
         if steps.is_empty() {
             return Ok(Next::Nothing);

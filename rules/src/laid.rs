@@ -91,7 +91,13 @@ struct Part {
     bytes: usize,
     most: usize,
     rows: u64,
-    written: Option<(ArrowWriter<Box<dyn SpillWriter>>, Arc<dyn SpillFile>)>,
+    written: Option<Written>,
+}
+
+/// The file that it goes on in.
+struct Written {
+    writer: ArrowWriter<Box<dyn SpillWriter>>,
+    file: Arc<dyn SpillFile>,
 }
 
 impl Part {
@@ -112,8 +118,8 @@ impl Part {
             return Ok(());
         }
         self.rows += batch.num_rows() as u64;
-        if let Some((writer, _)) = &mut self.written {
-            return Ok(writer.write(&batch)?);
+        if let Some(written) = &mut self.written {
+            return Ok(written.writer.write(&batch)?);
         }
         self.bytes += batch.get_array_memory_size();
         self.held.push(batch);
@@ -136,7 +142,7 @@ impl Part {
         for batch in std::mem::take(&mut self.held) {
             writer.write(&batch)?;
         }
-        self.written = Some((writer, file));
+        self.written = Some(Written { writer, file });
         Ok(())
     }
 
@@ -146,7 +152,7 @@ impl Part {
             self.begin_file()?;
         }
         let lost = || DataFusionError::Internal("rows were laid in no file".into());
-        let (writer, file) = self.written.ok_or_else(lost)?;
+        let Written { writer, file } = self.written.ok_or_else(lost)?;
         writer.into_inner()?.finish()?;
         Ok(file)
     }

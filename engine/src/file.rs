@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{
     DefaultParquetFileReaderFactory, ParquetFileReaderFactory,
@@ -15,7 +16,8 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+    ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    RowSelection,
 };
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
@@ -59,12 +61,8 @@ pub(crate) async fn batches(
     }
     let reader = reader(store, path, size)?;
     let options = ArrowReaderOptions::new().with_schema(schema);
-    let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
-    if let Some(columns) = only {
-        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-        builder = builder.with_projection(mask);
-    }
-    Ok(builder.with_batch_size(rows).build()?.map_err(Into::into).boxed())
+    let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
+    Ok(of_columns(builder, only).with_batch_size(rows).build()?.map_err(Into::into).boxed())
 }
 
 /// The same of all columns, with no more bytes of the file held than those of a slice of rows: for many files beside one
@@ -118,14 +116,27 @@ async fn at_once(
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let place = named(path, size)?.object_meta.location;
     let bytes = store.get(&place).await?.bytes().await?;
-    let options = ArrowReaderOptions::new().with_schema(schema);
-    let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)?;
-    if let Some(columns) = only {
-        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-        builder = builder.with_projection(mask);
-    }
-    let reader = builder.with_batch_size(rows).build()?;
+    let reader = in_memory(bytes, schema, only)?.with_batch_size(rows).build()?;
     Ok(stream::iter(reader.map(|batch| batch.map_err(DataFusionError::from))).boxed())
+}
+
+/// Opens the bytes of a file, to read these of its columns.
+///
+/// # Errors
+/// When they are no such file.
+pub(crate) fn in_memory(
+    bytes: Bytes,
+    schema: SchemaRef,
+    only: Option<&[&str]>,
+) -> parquet::errors::Result<ParquetRecordBatchReaderBuilder<Bytes>> {
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    Ok(of_columns(ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)?, only))
+}
+
+fn of_columns<T>(builder: ArrowReaderBuilder<T>, only: Option<&[&str]>) -> ArrowReaderBuilder<T> {
+    let Some(columns) = only else { return builder };
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    builder.with_projection(mask)
 }
 
 fn reader(store: Arc<dyn ObjectStore>, path: &str, size: u64) -> Result<Box<dyn AsyncFileReader>> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use sqlx::{
-    Connection, Sqlite, SqlitePool, Transaction,
+    Connection, QueryBuilder, Sqlite, SqlitePool, Transaction,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -167,6 +167,16 @@ impl Db {
     pub(crate) fn decoy(&self) -> &str {
         &self.inner.decoy
     }
+}
+
+/// Executes a statement of a transaction.
+pub(crate) async fn execute(
+    tx: &mut Transaction<'static, Sqlite>,
+    mut query: QueryBuilder<Sqlite>,
+    doing: &'static str,
+) -> Result<(), ReviewError> {
+    query.build().execute(&mut **tx).await.map_err(database(doing))?;
+    Ok(())
 }
 
 pub(crate) async fn commit(tx: Transaction<'static, Sqlite>, doing: &'static str) -> Result<(), ReviewError> {

@@ -18,7 +18,7 @@ use sqlx::{QueryBuilder, Sqlite, Transaction, sqlite::SqliteRow};
 use made::Made;
 
 use crate::{
-    db::{Db, commit},
+    db::{Db, commit, execute},
     decide::{HistoryKind, Step, write_down},
     error::{ReviewError, database},
     findings::{json, value, word},
@@ -29,6 +29,8 @@ use crate::{
 const DOING: &str = "recording findings";
 /// Identities looked up in one statement.
 const CHUNK: usize = 400;
+/// Rows of the small tables that go in one statement.
+const ROWS: usize = 2_000;
 
 #[async_trait]
 impl FindingStore for Db {
@@ -309,30 +311,46 @@ async fn put_parts(
     finding: &Finding,
     statements: &[Finding],
 ) -> Result<(), ReviewError> {
-    // Events only ever join, so those that are there stay.
-    let distinct: BTreeSet<&String> = finding.event_ids.iter().collect();
-    let distinct: Vec<&String> = distinct.into_iter().collect();
-    for chunk in distinct.chunks(500) {
-        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO finding_events (finding_id, event_id) ");
-        query.push_values(chunk, |mut row, event| {
-            row.push_bind(finding_id.to_owned()).push_bind((*event).clone());
-        });
-        query.push(" ON CONFLICT (finding_id, event_id) DO NOTHING");
-        query.build().execute(&mut **tx).await.map_err(database(DOING))?;
-    }
+    put_events(tx, finding.event_ids.iter().map(|event| (finding_id, event.as_str())).collect()).await?;
     sqlx::query("DELETE FROM finding_statements WHERE finding_id = $1")
         .bind(finding_id)
         .execute(&mut **tx)
         .await
         .map_err(database(DOING))?;
-    for (ordinal, statement) in statements.iter().enumerate() {
-        sqlx::query("INSERT INTO finding_statements (finding_id, ordinal, body) VALUES ($1, $2, $3)")
-            .bind(finding_id)
-            .bind(i64::try_from(ordinal).unwrap_or(i64::MAX))
-            .bind(text(statement)?)
-            .execute(&mut **tx)
-            .await
-            .map_err(database(DOING))?;
+    put_statements(tx, (0..).zip(statements).map(|(at, statement)| (finding_id, at, statement)).collect())
+        .await
+}
+
+/// Events of findings, each once. They only ever join, so those that are there stay.
+async fn put_events(
+    tx: &mut Transaction<'static, Sqlite>,
+    events: BTreeSet<(&str, &str)>,
+) -> Result<(), ReviewError> {
+    for chunk in Vec::from_iter(events).chunks(ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO finding_events (finding_id, event_id) ");
+        query.push_values(chunk, |mut row, (finding_id, event)| {
+            row.push_bind((*finding_id).to_owned()).push_bind((*event).to_owned());
+        });
+        query.push(" ON CONFLICT (finding_id, event_id) DO NOTHING");
+        execute(tx, query, DOING).await?;
+    }
+    Ok(())
+}
+
+/// What runs stated of findings, each with its place.
+async fn put_statements(
+    tx: &mut Transaction<'static, Sqlite>,
+    statements: Vec<(&str, i64, &Finding)>,
+) -> Result<(), ReviewError> {
+    for chunk in statements.chunks(ROWS) {
+        let bodies: Vec<String> =
+            chunk.iter().map(|(_, _, stated)| text(stated)).collect::<Result<_, _>>()?;
+        let mut query =
+            QueryBuilder::<Sqlite>::new("INSERT INTO finding_statements (finding_id, ordinal, body) ");
+        query.push_values(chunk.iter().zip(bodies), |mut row, ((finding_id, ordinal, _), body)| {
+            row.push_bind((*finding_id).to_owned()).push_bind(*ordinal).push_bind(body);
+        });
+        execute(tx, query, DOING).await?;
     }
     Ok(())
 }

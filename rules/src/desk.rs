@@ -153,8 +153,8 @@ impl Desk {
         Ok(desk)
     }
 
-    /// Puts the accesses that are to be seen on the desk, in place of those before; says how many they are.
-    pub async fn lay(&self, sight: &Sight) -> Result<u64, DataFusionError> {
+    /// Puts the accesses that are to be seen on the desk, in place of those before.
+    pub async fn lay(&self, sight: &Sight) -> Result<(), DataFusionError> {
         let query = format!(
             "select {} from accesses where {}{}",
             self.columns.join(", "),
@@ -173,7 +173,7 @@ impl Desk {
         &self,
         schema: &SchemaRef,
         parts: Vec<SendableRecordBatchStream>,
-    ) -> Result<u64, DataFusionError> {
+    ) -> Result<(), DataFusionError> {
         // What was laid before makes room first.
         self.put_laid(schema, None)?;
         let columns = DFSchema::try_from(Arc::clone(schema))?;
@@ -181,12 +181,11 @@ impl Desk {
         let is_look = self.ctx.create_physical_expr(is_look, &columns)?;
         let laid =
             laid::lay(schema, parts, is_look, &self.ctx.runtime_env().disk_manager, laid::HELD).await?;
-        let rows = laid.iter().map(|part| part.rows).sum();
         self.put_laid(schema, Some(laid))?;
         // A view keeps the plan of the tables it was made over, so it is made again.
         let all = self.ctx.sql(&format!("select * from looks union all select * from {OTHERS}")).await?;
         self.ctx.register_table("accesses", all.into_view())?;
-        Ok(rows)
+        Ok(())
     }
 
     /// Looks and other accesses, or none.
@@ -244,21 +243,22 @@ impl Desk {
         if persons.is_empty() || persons.len() > MOST_NAMED {
             return Ok(None);
         }
-        let quoted: Vec<String> = persons.iter().map(|id| sql::quoted(id)).collect();
-        let query =
-            format!("select other_id from identities where subject_key(other_id) in ({})", quoted.join(", "));
-        let others = texts(&self.source, &query, 1).await?.into_iter().flatten().flatten();
-        let all: BTreeSet<String> = others.map(|id| sql::quoted(&id)).chain(quoted).collect();
-        Ok(Some(all.into_iter().collect::<Vec<_>>().join(", ")))
+        let query = format!(
+            "select other_id from identities where subject_key(other_id) in ({})",
+            sql::list(persons.iter().copied())
+        );
+        let others: Vec<String> =
+            texts(&self.source, &query, 1).await?.into_iter().flatten().flatten().collect();
+        let all: BTreeSet<&str> = others.iter().map(String::as_str).chain(persons.iter().copied()).collect();
+        Ok(Some(sql::list(all)))
     }
 
     /// A condition that leaves nobody else's rows, after `word`; empty where all are asked for.
     fn of_persons(&self, word: &str) -> String {
         let Some(about) = &self.about else { return String::new() };
-        let ids: Vec<String> = about.iter().map(|id| sql::quoted(id)).collect();
-        match ids.is_empty() {
+        match about.is_empty() {
             true => format!("{word} false"),
-            false => format!("{word} subject_id in ({})", ids.join(", ")),
+            false => format!("{word} subject_id in ({})", sql::list(about.iter().map(String::as_str))),
         }
     }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::desk::{Desk, ready, text_array};
 use crate::history::{self, UNEXPLAINED};
-use crate::hits::{self, Hit, Placed};
+use crate::hits::{self, Placed};
 use crate::pack::Pack;
 use crate::rule::{Explains, Rule, Text};
 use crate::run::{Limits, RunError, plain};
@@ -336,12 +336,12 @@ fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow::
 }
 
 /// Says of each hit the best reason that its access has, out of the table of explained looks.
-pub(crate) async fn grade(hits: &mut [Hit], desk: &Desk) -> Result<(), DataFusionError> {
+pub(crate) async fn grade(placed: &mut Placed<'_>, desk: &Desk) -> Result<(), DataFusionError> {
     let query = format!(
         "select distinct segment, seq, cast(explains as varchar) as explains, {BY_USER} \
          from {EXPLAINED} join placed on segment = at_segment and seq = at_seq"
     );
-    Placed::of(hits)
+    placed
         .ask(desk, &query, |batch, row, hit| {
             let explains: Explains =
                 batch.column(2).as_string::<i32>().value(row).parse().map_err(DataFusionError::Plan)?;

@@ -230,17 +230,18 @@ impl Desk {
         if users.is_empty() || users.len() > MOST_NAMED {
             return Ok(String::new());
         }
-        let list =
-            |ids: &BTreeSet<String>| ids.iter().map(|id| sql::quoted(id)).collect::<Vec<_>>().join(", ");
-        let query =
-            format!("select account_id from {} where user_id in ({})", over_time("accounts"), list(users));
+        let query = format!(
+            "select account_id from {} where user_id in ({})",
+            over_time("accounts"),
+            sql::list(users.iter().map(String::as_str))
+        );
         let accounts = texts(&self.source, &query, 1).await?.into_iter().flatten().flatten();
         let all: BTreeSet<String> = accounts.chain(users.iter().cloned()).collect();
         let (Some(first), Some(last)) = (all.first(), all.last()) else { return Ok(String::new()) };
         // The bounds leave files out, however many are named.
         Ok(format!(
             " and user_id in ({}) and user_id >= {} and user_id <= {}",
-            list(&all),
+            sql::list(all.iter().map(String::as_str)),
             sql::quoted(first),
             sql::quoted(last)
         ))

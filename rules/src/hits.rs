@@ -99,20 +99,26 @@ pub(crate) fn read(
     Ok(hits)
 }
 
-/// Hits by the place of their access.
+/// Hits by the place of their access; the places lie on the desk as `placed` (`at_segment`, `at_seq`).
 pub(crate) struct Placed<'a>(BTreeMap<(i64, i64), Vec<&'a mut Hit>>);
 
 impl<'a> Placed<'a> {
-    pub fn of(hits: &'a mut [Hit]) -> Placed<'a> {
+    pub fn on(desk: &Desk, hits: &'a mut [Hit]) -> Result<Placed<'a>, DataFusionError> {
         let mut places: BTreeMap<(i64, i64), Vec<&mut Hit>> = BTreeMap::new();
         for hit in hits {
             places.entry(hit.place).or_default().push(hit);
         }
-        Placed(places)
+        let field = |name| Field::new(name, DataType::Int64, false);
+        let schema = Arc::new(Schema::new(vec![field("at_segment"), field("at_seq")]));
+        let column =
+            |of: fn(&(i64, i64)) -> i64| Arc::new(Int64Array::from_iter_values(places.keys().map(of)));
+        let asked = RecordBatch::try_new(Arc::clone(&schema), vec![column(|p| p.0), column(|p| p.1)])?;
+        desk.put("placed", schema, vec![vec![asked]])?;
+        Ok(Placed(places))
     }
 
-    /// Asks of these places; `query` joins `placed` (`at_segment`, `at_seq`), and gives `segment` and `seq`. What a row says goes
-    /// to the hits at its place.
+    /// Asks of these places; `query` joins `placed`, and gives `segment` and `seq`. What a row says goes to the hits at its
+    /// place.
     pub async fn ask(
         &mut self,
         desk: &Desk,
@@ -122,12 +128,6 @@ impl<'a> Placed<'a> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let field = |name| Field::new(name, DataType::Int64, false);
-        let schema = Arc::new(Schema::new(vec![field("at_segment"), field("at_seq")]));
-        let column =
-            |of: fn(&(i64, i64)) -> i64| Arc::new(Int64Array::from_iter_values(self.0.keys().map(of)));
-        let asked = RecordBatch::try_new(Arc::clone(&schema), vec![column(|p| p.0), column(|p| p.1)])?;
-        desk.put("placed", schema, vec![vec![asked]])?;
         for batch in desk.ctx.sql(query).await?.collect().await? {
             let (segment, seq) = (long(&batch, "segment")?, long(&batch, "seq")?);
             for row in 0..batch.num_rows() {
@@ -141,10 +141,9 @@ impl<'a> Placed<'a> {
 }
 
 /// Says of each hit what was done.
-pub(crate) async fn name_activities(hits: &mut [Hit], desk: &Desk) -> Result<(), DataFusionError> {
+pub(crate) async fn name_activities(placed: &mut Placed<'_>, desk: &Desk) -> Result<(), DataFusionError> {
     let query = "select segment, seq, cast(activity as varchar) as activity from accesses \
                  join placed on segment = at_segment and seq = at_seq where activity is not null";
-    let mut placed = Placed::of(hits);
     placed
         .ask(desk, query, |batch, row, hit| {
             hit.activity = Some(batch.column(2).as_string::<i32>().value(row).to_owned());

@@ -24,7 +24,7 @@ use crate::evaluated::{Evaluated, Tally};
 use crate::explain;
 use crate::finding::Finding;
 use crate::group;
-use crate::hits::{self, Hit};
+use crate::hits::{self, Hit, Placed};
 use crate::judge::{Coverages, State, judge};
 use crate::known;
 use crate::pack::Pack;
@@ -431,10 +431,10 @@ impl Bench {
                     state.run.milliseconds += millis(clock);
                     self.spent.judging += millis(clock);
                 }
-                hits::name_activities(&mut self.hits[before..], desk).await?;
+                let mut placed = Placed::on(desk, &mut self.hits[before..])?;
+                hits::name_activities(&mut placed, desk).await?;
                 if explained.is_ok() && !explanations.is_empty() {
-                    let graded =
-                        in_time(limits.rule_time, explain::grade(&mut self.hits[before..], desk)).await;
+                    let graded = in_time(limits.rule_time, explain::grade(&mut placed, desk)).await;
                     // What a score says beside is not worth a run.
                     if let Err(why) = graded {
                         tracing::warn!("reasons do not count in the scores of a part of the period: {why}");

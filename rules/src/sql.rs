@@ -122,13 +122,18 @@ fn literal(value: &ParamValue) -> String {
         // An empty list must still be SQL, and no column holds this.
         ParamValue::Texts(texts) if texts.is_empty() => "('')".to_owned(),
         ParamValue::Texts(texts) => {
-            format!("({})", texts.iter().map(|t| quoted(t)).collect::<Vec<_>>().join(", "))
+            format!("({})", list(texts.iter().map(String::as_str)))
         }
     }
 }
 
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Texts as SQL lists them.
+pub(crate) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    texts.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn timestamp(micros: i64) -> String {

@@ -24,10 +24,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use deltalake::kernel::{Action, Add};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use tokio::sync::mpsc;
 
 use super::actions::{addition, removal, renamed, within};
@@ -377,13 +374,7 @@ pub(super) fn reader(
     only: Option<&[&str]>,
 ) -> Result<ParquetRecordBatchReader, LakeError> {
     let fault = |e: parquet::errors::ParquetError| LakeError::encode(table, e);
-    let options = ArrowReaderOptions::new().with_schema(table.file_schema());
-    let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(fault)?;
-    if let Some(columns) = only {
-        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-        builder = builder.with_projection(mask);
-    }
-    builder.build().map_err(fault)
+    file::in_memory(bytes, table.file_schema(), only).and_then(|builder| builder.build()).map_err(fault)
 }
 
 /// How many rows, and a sum over which they are: `segment` and `seq` name a row in the whole lake.

@@ -7,6 +7,7 @@ use insyn_rules::{Evaluated, Place, RuleDays, RuleState, Spans, Which};
 use sqlx::{QueryBuilder, Sqlite, Transaction, sqlite::SqliteRow};
 
 use crate::{
+    db::execute,
     error::{ReviewError, database},
     findings::value,
 };
@@ -36,7 +37,7 @@ pub(crate) async fn put(
     for (first, last) in &evaluated.days {
         let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM access_days WHERE day >= ");
         query.push_bind(first.to_string()).push(" AND day <= ").push_bind(last.to_string());
-        write(tx, query).await?;
+        execute(tx, query, DOING).await?;
     }
     let counted = |day: NaiveDate| evaluated.days.iter().any(|(first, last)| *first <= day && day <= *last);
     let accesses: Vec<(&Place, &u64)> =
@@ -51,7 +52,7 @@ pub(crate) async fn put(
             row.push_bind(place.controller_id.clone().unwrap_or_default());
             row.push_bind(i64::try_from(**accesses).unwrap_or(i64::MAX));
         });
-        write(tx, query).await?;
+        execute(tx, query, DOING).await?;
     }
     let mut by_rule: BTreeMap<&str, Vec<&RuleDays>> = BTreeMap::new();
     evaluated.rules.iter().for_each(|said| by_rule.entry(&said.rule_id).or_default().push(said));
@@ -84,7 +85,7 @@ async fn put_rule(
     }
     let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM rule_days");
     touching(&mut query, rule_id, &around);
-    write(tx, query).await?;
+    execute(tx, query, DOING).await?;
     let rows: Vec<(&Said, (i64, i64))> =
         after.iter().flat_map(|(said, days)| days.iter().map(move |days| (said, days))).collect();
     for chunk in rows.chunks(CHUNK) {
@@ -97,7 +98,7 @@ async fn put_rule(
             row.push_bind(said.source.clone()).push_bind(said.controller_id.clone());
             row.push_bind(said.accesses).push_bind(said.why.clone());
         });
-        write(tx, query).await?;
+        execute(tx, query, DOING).await?;
     }
     Ok(())
 }
@@ -178,12 +179,4 @@ fn date(row: &SqliteRow, column: &'static str) -> Result<NaiveDate, ReviewError>
         column,
         what: format!("expected a day, found {text:?}"),
     })
-}
-
-async fn write(
-    tx: &mut Transaction<'static, Sqlite>,
-    mut query: QueryBuilder<Sqlite>,
-) -> Result<(), ReviewError> {
-    query.build().execute(&mut **tx).await.map_err(database(DOING))?;
-    Ok(())
 }

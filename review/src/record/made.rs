@@ -1,20 +1,16 @@
 //! Findings that a run makes: many at once, some statements for hundreds of them.
 
-use std::collections::BTreeSet;
-
 use insyn_rules::{Finding, FindingStatus, Outcome, RunRecord};
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 
-use super::{DOING, count, text, user_leads_unit, words};
+use super::{DOING, count, put_events, put_statements, text, user_leads_unit, words};
 use crate::{
+    db::execute,
     decide::HistoryKind,
-    error::{ReviewError, database},
+    error::ReviewError,
     principal::account_key,
     suppress::{are_any_in_force, cover},
 };
-
-/// Rows of the small tables that go in one statement.
-const ROWS: usize = 2_000;
 
 /// A finding that is not there yet.
 pub(super) struct Made {
@@ -40,8 +36,12 @@ pub(super) async fn put(
         return Ok(());
     }
     put_findings(tx, now, made).await?;
-    put_events(tx, made).await?;
-    put_statements(tx, made).await?;
+    let events = made
+        .iter()
+        .flat_map(|one| one.finding.event_ids.iter().map(|event| (one.finding_id.as_str(), event.as_str())));
+    put_events(tx, events.collect()).await?;
+    let statements = made.iter().map(|one| (one.finding_id.as_str(), 0, &one.statement));
+    put_statements(tx, statements.collect()).await?;
     put_history(tx, run, now, made).await?;
     if are_any_in_force(tx, now).await? {
         for one in made {
@@ -84,33 +84,7 @@ async fn put_findings(
         row.push_bind(reasons).push_bind(evidence).push_bind(words(finding));
         row.push_bind(finding.created_at).push_bind(now).push_bind(user_leads_unit(finding));
     });
-    write(tx, query).await
-}
-
-async fn put_events(tx: &mut Transaction<'static, Sqlite>, made: &[Made]) -> Result<(), ReviewError> {
-    let distinct = |one: &Made| one.finding.event_ids.iter().cloned().collect::<BTreeSet<String>>();
-    let events: Vec<(&str, String)> = made
-        .iter()
-        .flat_map(|one| distinct(one).into_iter().map(|event| (one.finding_id.as_str(), event)))
-        .collect();
-    for chunk in events.chunks(ROWS) {
-        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO finding_events (finding_id, event_id) ");
-        query.push_values(chunk, |mut row, (finding_id, event)| {
-            row.push_bind((*finding_id).to_owned()).push_bind(event.clone());
-        });
-        write(tx, query).await?;
-    }
-    Ok(())
-}
-
-async fn put_statements(tx: &mut Transaction<'static, Sqlite>, made: &[Made]) -> Result<(), ReviewError> {
-    let bodies: Vec<String> = made.iter().map(|one| text(&one.statement)).collect::<Result<_, _>>()?;
-    let mut query =
-        QueryBuilder::<Sqlite>::new("INSERT INTO finding_statements (finding_id, ordinal, body) ");
-    query.push_values(made.iter().zip(bodies), |mut row, (one, body)| {
-        row.push_bind(one.finding_id.clone()).push_bind(0_i64).push_bind(body);
-    });
-    write(tx, query).await
+    execute(tx, query, DOING).await
 }
 
 async fn put_history(
@@ -125,13 +99,5 @@ async fn put_history(
         row.push_bind(one.finding_id.clone()).push_bind(0_i64).push_bind(now);
         row.push_bind(HistoryKind::Made.as_str()).push_bind(run.run_id.clone());
     });
-    write(tx, query).await
-}
-
-async fn write(
-    tx: &mut Transaction<'static, Sqlite>,
-    mut query: QueryBuilder<Sqlite>,
-) -> Result<(), ReviewError> {
-    query.build().execute(&mut **tx).await.map_err(database(DOING))?;
-    Ok(())
+    execute(tx, query, DOING).await
 }

@@ -16,8 +16,14 @@ use insyn_engine::trace::{Of, Query, trace};
 
 /// Rows of a commit: some seconds of a small system.
 const ROWS: i64 = 20;
+/// So many traces are measured.
+const TRACES: i64 = 500;
 /// The last so many commits are measured.
 const LAST: i64 = 100;
+/// So many persons are looked at, then others are: what a trace has to show does not grow with the commits.
+const PERSONS: i64 = 1000;
+/// Commits until then, in which each person is looked at twenty times.
+const UNTIL_OTHERS: i64 = 1000;
 
 fn main() {
     if cfg!(debug_assertions) && std::env::var_os("INSYN_ANY_BUILD").is_none() {
@@ -58,8 +64,8 @@ async fn report(lake: &Lake, folder: &Path, commits: i64, commit: Duration) {
     let opening = begun.elapsed();
     let first = traced(&other, commits).await;
     let mut warm: Vec<Duration> = Vec::new();
-    for n in 0..20 {
-        warm.push(traced(lake, (commits - n).max(1)).await);
+    for n in 0..TRACES {
+        warm.push(traced(lake, 1 + n * (commits - 1) / TRACES).await);
     }
     warm.sort_unstable();
     println!(
@@ -68,18 +74,20 @@ async fn report(lake: &Lake, folder: &Path, commits: i64, commit: Duration) {
     );
 }
 
-/// Of one of a thousand persons.
-async fn traced(lake: &Lake, n: i64) -> Duration {
+/// Of the first person that a commit tells of.
+async fn traced(lake: &Lake, sequence: i64) -> Duration {
     let begun = Instant::now();
     let session = Session::open(lake, Tz::Europe__Stockholm, Scope::All).await.unwrap();
-    let mut query = Query::new(Of::Subject(subject(n)));
+    let mut query = Query::new(Of::Subject(subject(sequence, 0)));
     query.limit = Some(100);
     assert!(trace(&session, &query).await.unwrap().rows() > 0);
     begun.elapsed()
 }
 
-fn subject(n: i64) -> String {
-    format!("19121212{:04}", n % 1000)
+/// Whom a row of a commit tells of. Those of one commit lie anywhere among all.
+fn subject(sequence: i64, row: i64) -> String {
+    let person = (sequence - 1) / UNTIL_OTHERS * PERSONS + (sequence + row * 37) % PERSONS;
+    format!("1912{:08}", person * 7_919 % 100_000_000)
 }
 
 fn batch(sequence: i64) -> SourceCommit {
@@ -89,7 +97,7 @@ fn batch(sequence: i64) -> SourceCommit {
         organisation_id: "SE1".into(),
         controller_id: "SE1".into(),
         occurred_at: 1_783_000_000_000_000 + sequence * 1_000_000 + n,
-        subject_id: Some(subject(sequence + n * 37)),
+        subject_id: Some(subject(sequence, n)),
         user_id: Some(format!("SE1-{}", n % 11)),
         file_id: "f1".into(),
         file_offset: n * 100,

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use deltalake::kernel::{Action, Add, DomainMetadata, Remove};
+use deltalake::kernel::{Action, Add, DomainMetadata, Remove, Snapshot};
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
-use futures::TryStreamExt;
+use futures::{TryStreamExt, future};
 use object_store::path::Path;
 use object_store::{Error as StoreFault, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
 use serde::Deserialize;
@@ -62,6 +62,8 @@ const AT_MOST: u64 = 10_000;
 const KEPT: TimeDelta = TimeDelta::hours(24);
 /// or than this and more than [`AT_MOST`] versions back: whoever is behind looks at the checkpoint.
 const KEPT_AT_LEAST: TimeDelta = TimeDelta::hours(1);
+/// So many entries are read at a time at most.
+const MOST_BESIDE: u64 = 32;
 /// They are listed so often, or after [`AT_MOST`] commits.
 const CLEANED_EVERY: Duration = Duration::from_secs(3600);
 
@@ -382,23 +384,31 @@ impl TableLog {
             Some(state) => Arc::clone(state),
             None => Arc::new(self.load().await?),
         };
-        let mut asked = held.is_some();
-        while let Some(lines) = self.read_entry(state.version + 1).await? {
-            Arc::make_mut(&mut state).apply(self.table, lines)?;
-            asked = true;
-        }
+        self.read_on(&mut state).await?;
         // The newest commit's entry is never cleaned away, and nothing is before a newer checkpoint is told of. When ours
         // is gone, or older than that, others went on and cleaned behind them: what comes after it cannot be read, and
         // must never be put where it was. Entries go in order of their versions, and this is asked after what comes next
         // was found missing: whoever sees the end of a log that is being cleaned sees that its own entry is gone too.
-        if asked {
-            let (gone, checkpoint) = tokio::join!(self.is_gone(state.version), self.last_checkpoint());
-            if gone? || checkpoint.is_some_and(|checkpoint| checkpoint > state.version) {
-                state = Arc::new(self.load().await?);
-            }
+        let (gone, checkpoint) = tokio::join!(self.is_gone(state.version), self.last_checkpoint());
+        if gone? || checkpoint.is_some_and(|checkpoint| checkpoint > state.version) {
+            state = Arc::new(self.load().await?);
+            self.read_on(&mut state).await?;
         }
         *held = Some(Arc::clone(&state));
         Ok(state)
+    }
+
+    /// Takes in the entries after a state, up to the first that is missing. Of many, some are read beside one another.
+    async fn read_on(&self, state: &mut Arc<TableState>) -> Result<(), LakeError> {
+        let mut beside = 1;
+        loop {
+            let entries = (1..=beside).map(|n| self.read_entry(state.version + n));
+            for lines in future::join_all(entries).await {
+                let Some(lines) = lines? else { return Ok(()) };
+                Arc::make_mut(state).apply(self.table, lines)?;
+            }
+            beside = MOST_BESIDE.min(beside * 2);
+        }
     }
 
     async fn is_gone(&self, version: u64) -> Result<bool, LakeError> {
@@ -432,11 +442,26 @@ impl TableLog {
         })
     }
 
+    /// The table as its newest checkpoint has it, after which [`TableLog::read_on`] goes on; as of now where there is none.
+    /// delta-rs would read what comes after it once for every question that is asked here.
     async fn load(&self) -> Result<TableState, LakeError> {
+        let checkpoint = self.last_checkpoint().await;
+        let snapshot = match self.snapshot_at(checkpoint).await {
+            // Another one was put in its place, and it was cleaned away, since it was told of.
+            Err(_) if checkpoint.is_some() => self.snapshot_at(None).await?,
+            snapshot => snapshot?,
+        };
+        self.state_of(&snapshot, checkpoint.unwrap_or_default()).await
+    }
+
+    async fn snapshot_at(&self, version: Option<u64>) -> Result<Snapshot, LakeError> {
+        let snapshot = Snapshot::try_new(self.log_store.as_ref(), version).await;
+        snapshot.map_err(|e| LakeError::delta(self.table, e))
+    }
+
+    async fn state_of(&self, snapshot: &Snapshot, checkpoint: u64) -> Result<TableState, LakeError> {
         let fault = |e: deltalake::DeltaTableError| LakeError::delta(self.table, e);
-        let snapshot =
-            deltalake::kernel::Snapshot::try_new(self.log_store.as_ref(), None).await.map_err(fault)?;
-        let mut state = TableState { version: snapshot.version(), ..TableState::default() };
+        let mut state = TableState { version: snapshot.version(), checkpoint, ..TableState::default() };
         create::check_protocol(self.table, state.version, snapshot.protocol())?;
         let metadata = serde_json::to_value(snapshot.metadata());
         state.metadata = Arc::new(metadata.map_err(|e| LakeError::delta(self.table, e))?);
@@ -476,7 +501,6 @@ impl TableLog {
                 }
             }
         }
-        state.checkpoint = self.last_checkpoint().await.unwrap_or_default();
         Ok(state)
     }
 

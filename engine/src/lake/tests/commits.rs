@@ -190,6 +190,36 @@ async fn progress_survives_checkpoint_and_a_cleaned_log() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opening_goes_on_from_the_newest_checkpoint_whatever_is_told_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = open(folder.path()).await;
+    let mut oracle = Oracle::default();
+    // More than are read at a time, before and after.
+    for sequence in 1..=90 {
+        let given = batch("a", sequence, sequence * 10..sequence * 10 + 2);
+        oracle.add(&given);
+        lake.commit(given).await.unwrap();
+        if sequence == 20 {
+            lake.checkpoint().await.unwrap();
+            while lake.compact().await.unwrap().is_some() {}
+        }
+    }
+    let log = folder.path().join("lake/access_events/_delta_log");
+    let hint = log.join("_last_checkpoint");
+    let told = std::fs::read_to_string(&hint).unwrap();
+    let at = serde_json::from_str::<serde_json::Value>(&told).unwrap()["version"].as_u64().unwrap();
+    assert!(at < 40, "{told}");
+    assert_same(&open(folder.path()).await, &oracle).await;
+
+    for wrong in ["{}", "no JSON"] {
+        std::fs::write(&hint, wrong).unwrap();
+        assert_same(&open(folder.path()).await, &oracle).await;
+    }
+    std::fs::remove_file(&hint).unwrap();
+    assert_same(&open(folder.path()).await, &oracle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_put_where_an_entry_was_cleaned_away_while_an_older_one_is_still_there() {
     let folder = tempfile::tempdir().unwrap();
     let (stale, lake) = (open(folder.path()).await, open(folder.path()).await);

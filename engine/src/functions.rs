@@ -13,6 +13,7 @@
 
 mod bounded;
 mod days;
+mod hours;
 mod own;
 
 use std::sync::Arc;
@@ -33,7 +34,8 @@ pub(crate) const SAME_HOUSEHOLD: &str = "same_household";
 
 /// Every scalar function of a session: the query engine's own, with a bound on those that multiply text, and Insyn's.
 pub(crate) fn scalar_functions(zone: Tz, resolver: &Arc<Resolver>) -> Vec<Arc<ScalarUDF>> {
-    let builtin = SessionStateDefaults::default_scalar_functions().into_iter().map(bounded::bound);
+    let builtin =
+        SessionStateDefaults::default_scalar_functions().into_iter().map(bounded::bound).map(hours::quick);
     builtin.chain(own::functions(zone, resolver)).collect()
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -326,6 +327,10 @@ fn failed(error: &DataFusionError) -> SqlError {
         DataFusionError::ResourcesExhausted(what) => {
             let what = what.lines().next().unwrap_or_default();
             SqlError::Limit(format!("{what}; ask for fewer columns, rows or groups"))
+        }
+        DataFusionError::ArrowError(error, _) if matches!(**error, ArrowError::OffsetOverflowError(_)) => {
+            let what = "texts of one answer, or of one group, come to more than 2 GB";
+            SqlError::Limit(format!("{what}; ask for fewer rows, or cut them, as left(record, 1000)"))
         }
         _ => SqlError::Failed(without_values(&plain(error))),
     }

@@ -6,6 +6,7 @@
 
 mod footers;
 mod fresh;
+mod marks;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::Guarantee;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
@@ -36,6 +38,7 @@ use crate::file;
 use crate::lake::LakeFile;
 use footers::Footers;
 pub(crate) use fresh::Fresh;
+pub(crate) use marks::Mark;
 
 /// `IN (…)` up to this length still leaves out files, row groups and pages.
 pub(crate) const LONGEST_IN_LIST: usize = 256;
@@ -52,6 +55,7 @@ pub struct LakeTable {
     files: Vec<Arc<LakeFile>>,
     known: FileStatistics,
     fresh: Option<Arc<Fresh>>,
+    key: Option<&'static str>,
 }
 
 impl LakeTable {
@@ -69,12 +73,23 @@ impl LakeTable {
             files: files.to_vec(),
             known: FileStatistics::of(files),
             fresh: None,
+            key: None,
         }
     }
 
     /// Leaves out fresh files of `access_events` by the subjects that they hold.
     pub(crate) fn with_fresh(self, fresh: Arc<Fresh>) -> Self {
         LakeTable { fresh: Some(fresh), ..self }
+    }
+
+    /// With the column that the rows of each file lie in order of; null comes last.
+    pub(crate) fn in_order_of(self, key: &'static str) -> Self {
+        LakeTable { key: Some(key), ..self }
+    }
+
+    /// The column that the rows of each file lie in order of, where there is one.
+    pub(crate) fn key(&self) -> Option<&'static str> {
+        self.key
     }
 
     /// How many files the table has.
@@ -84,29 +99,31 @@ impl LakeTable {
 
     /// The files that may hold rows for which all of `filters` are true.
     async fn remaining(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<Arc<LakeFile>>> {
-        let everything = || self.files.clone();
-        let Some(filter) = conjunction(filters.iter().cloned()) else {
-            return Ok(everything());
-        };
+        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(self.files.clone()) };
         let columns = DFSchema::try_from(Arc::clone(&self.schema))?;
-        let Ok(filter) = state.create_physical_expr(filter, &columns) else {
-            return Ok(everything());
-        };
-        let predicate = PruningPredicateBuilder::new()
-            .with_file_schema(Arc::clone(&self.schema))
-            .with_max_in_list_size(LONGEST_IN_LIST)
-            .build(filter);
-        let Some(predicate) = predicate else {
-            return Ok(everything());
-        };
-        let keep = predicate.prune(&self.known)?;
-        let kept =
-            self.files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| Arc::clone(file)).collect();
+        let Ok(filter) = state.create_physical_expr(filter, &columns) else { return Ok(self.files.clone()) };
+        let Some(predicate) = self.predicate(filter) else { return Ok(self.files.clone()) };
+        let kept = self.kept(&predicate)?;
         let subjects = subjects_of(&predicate);
         match (&self.fresh, subjects.is_empty()) {
             (Some(fresh), false) => self.with_subjects(state, fresh, kept, &subjects).await,
             _ => Ok(kept),
         }
+    }
+
+    /// By which files are left out, if any can be.
+    fn predicate(&self, filter: Arc<dyn PhysicalExpr>) -> Option<Arc<PruningPredicate>> {
+        PruningPredicateBuilder::new()
+            .with_file_schema(Arc::clone(&self.schema))
+            .with_max_in_list_size(LONGEST_IN_LIST)
+            .build(filter)
+    }
+
+    /// The files that `predicate` does not leave out by what the Delta log says of them.
+    fn kept(&self, predicate: &PruningPredicate) -> Result<Vec<Arc<LakeFile>>> {
+        let keep = predicate.prune(&self.known)?;
+        let kept = self.files.iter().zip(keep).filter(|(_, keep)| *keep);
+        Ok(kept.map(|(file, _)| Arc::clone(file)).collect())
     }
 
     /// Those of the files that may hold one of the subjects.

@@ -12,6 +12,7 @@ mod pool;
 mod projections;
 mod runtime;
 mod tables;
+pub(crate) mod turns;
 pub(crate) mod users;
 
 use std::sync::Arc;
@@ -396,8 +397,10 @@ impl Session {
 /// Files of a table of the lake.
 fn lake_table(runtime: &Runtime, table: Table, files: &[Arc<LakeFile>]) -> LakeTable {
     let provider = LakeTable::new(table.schema(), table.partition_columns(), runtime.url.clone(), files);
+    let [key, _] = *table.sorted_by();
     match table {
-        Table::AccessEvents => provider.with_fresh(Arc::clone(&runtime.fresh)),
+        Table::AccessEvents => provider.with_fresh(Arc::clone(&runtime.fresh)).in_order_of(key),
+        Table::UserAccesses => provider.in_order_of(key),
         _ => provider,
     }
 }
@@ -468,15 +471,15 @@ fn new_state(environment: &Arc<RuntimeEnv>, zone: Tz, resolver: &Arc<Resolver>) 
     options.execution.parquet.max_in_list_size = LONGEST_IN_LIST;
     // Reading a few pages of one file is not worth a thread for each core.
     options.optimizer.repartition_file_min_size = 32 << 20;
-    SessionStateBuilder::new()
+    let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::clone(environment))
         .with_scalar_functions(functions::scalar_functions(zone, resolver))
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_expr_planners(functions::expr_planners())
-        .with_analyzer_rule(Arc::new(projections::KeepEach))
-        .build()
+        .with_analyzer_rule(Arc::new(projections::KeepEach));
+    turns::taught(state, turns::ROWS).build()
 }
 
 /// `schema` with each name once: a second `user_id` becomes `user_id_2`. Views become plain strings.

@@ -41,6 +41,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::TooMuch;
 use super::watch::{self, Watch};
+use crate::session::turns::in_turns;
 use cells::Cells;
 use frame::{Frame, Outgoing};
 
@@ -54,11 +55,10 @@ pub(super) fn meter(
     plan: Arc<dyn ExecutionPlan>,
     watch: &Arc<Watch>,
 ) -> Result<(Arc<dyn ExecutionPlan>, usize)> {
-    let mut of_scans = 0;
+    let of_scans = of_scans(plan.as_ref())?;
     let metered = plan.transform_up(|node| {
         let calls = calls(node.as_ref())?;
         if node.children().is_empty() {
-            of_scans += calls;
             return Ok(Transformed::no(node));
         }
         let any = node.as_ref() as &dyn Any;
@@ -91,6 +91,20 @@ pub(super) fn meter(
         Ok(Transformed::yes(under(node, of)?))
     })?;
     Ok((metered.data, of_scans))
+}
+
+/// How many functions scans call themselves, of those that run at a time.
+fn of_scans(node: &dyn ExecutionPlan) -> Result<usize> {
+    let children = node.children();
+    if children.is_empty() {
+        return calls(node);
+    }
+    let each = children.into_iter().map(|child| of_scans(child.as_ref()));
+    let each = each.collect::<Result<Vec<usize>>>()?;
+    Ok(match in_turns(node) {
+        true => each.into_iter().max().unwrap_or_default(),
+        false => each.into_iter().sum(),
+    })
 }
 
 fn is_join(node: &dyn Any) -> bool {
@@ -221,8 +235,7 @@ impl ExecutionPlan for Metered {
             }
             Meter::WorkedOn { calls } => {
                 let calls = *calls;
-                let parts =
-                    input.map(move |batch| in_parts(batch?, |cells, row| cells.row(row) * calls, WORKED_ON));
+                let parts = input.map(move |batch| worked_on(batch?, calls));
                 let parts =
                     parts.map_ok(|parts| stream::iter(parts.into_iter().map(Ok::<_, DataFusionError>)));
                 let parts = parts.try_flatten();
@@ -273,6 +286,15 @@ fn again(row: usize, times: usize) -> Result<()> {
         )))));
     }
     Ok(())
+}
+
+/// The batch in parts that so many functions may work on.
+fn worked_on(batch: RecordBatch, calls: usize) -> Result<Vec<RecordBatch>> {
+    // Most batches are light as a whole: then no row need be looked at.
+    match cells::plain(&batch) {
+        Some(bytes) if bytes.saturating_mul(calls) <= WORKED_ON => Ok(vec![batch]),
+        _ => in_parts(batch, |cells, row| cells.row(row) * calls, WORKED_ON),
+    }
 }
 
 /// The batch in parts that each weigh no more than `most`, or have one row.

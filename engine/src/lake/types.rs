@@ -94,7 +94,7 @@ impl Table {
 
     /// What the rows of its files are sorted by, before `segment` and `seq`; null comes last. Of tables whose files
     /// lie in runs.
-    pub(super) fn sorted_by(self) -> &'static [&'static str; 2] {
+    pub(crate) fn sorted_by(self) -> &'static [&'static str; 2] {
         match self {
             Table::UserAccesses => &["user_id", "occurred_at"],
             _ => &["subject_id", "occurred_at"],

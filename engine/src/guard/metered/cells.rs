@@ -102,6 +102,23 @@ fn lengths(column: &ArrayRef) -> Lengths {
     }
 }
 
+/// Bytes of all cells, where they are numbers, times and texts.
+pub(super) fn plain(batch: &RecordBatch) -> Option<usize> {
+    batch.columns().iter().map(plain_column).sum()
+}
+
+fn plain_column(column: &ArrayRef) -> Option<usize> {
+    match column.data_type() {
+        DataType::Utf8 => {
+            let offsets = column.as_string::<i32>().value_offsets();
+            usize::try_from(offsets.last()? - offsets.first()?).ok()
+        }
+        DataType::Boolean | DataType::Null => Some(column.len() * SHORT),
+        other if other.is_primitive() => Some(column.len() * SHORT),
+        _ => None,
+    }
+}
+
 fn lists(places: Vec<usize>, items: &ArrayRef) -> Lengths {
     let bytes = match lengths(items) {
         Lengths::Short => places.iter().map(|place| place * SHORT).collect(),

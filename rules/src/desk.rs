@@ -66,11 +66,6 @@ const ALWAYS: &[&str] = &[
     "activity",
 ];
 
-/// Which accesses are looks.
-pub(crate) const IS_LOOK: &str = "subject_key is not null and actor_id is not null \
-    and (user_kind is null or user_kind not in ('subject', 'representative', 'system')) \
-    and (outcome is null or outcome = 'success')";
-
 /// The accesses that are no looks.
 const OTHERS: &str = "other_accesses";
 
@@ -177,7 +172,7 @@ impl Desk {
         // What was laid before makes room first.
         self.put_laid(schema, None)?;
         let columns = DFSchema::try_from(Arc::clone(schema))?;
-        let is_look = self.ctx.parse_sql_expr(IS_LOOK, &columns)?;
+        let is_look = self.ctx.parse_sql_expr(&looks_by("subject_key", "actor_id"), &columns)?;
         let is_look = self.ctx.create_physical_expr(is_look, &columns)?;
         let laid =
             laid::lay(schema, parts, is_look, &self.ctx.runtime_env().disk_manager, laid::HELD).await?;
@@ -409,10 +404,20 @@ impl Desk {
     }
 }
 
-/// Which accesses are looks of a period.
-fn looks_of((from, to): (i64, i64)) -> String {
+/// Which accesses are looks: by people, in somebody's record, and let in.
+fn looks_by(person: &str, user: &str) -> String {
+    format!(
+        "{person} is not null and {user} is not null \
+         and (user_kind is null or user_kind not in ('subject', 'representative', 'system')) \
+         and (outcome is null or outcome = 'success')"
+    )
+}
+
+/// Which accesses of the lake are looks of a period. Whoever is written has somebody behind, and so has each number: no row is
+/// resolved to be left out.
+pub(crate) fn looks_of((from, to): (i64, i64)) -> String {
     let (from, to) = (sql::timestamp(from), sql::timestamp(to));
-    format!("{IS_LOOK} and occurred_at >= {from} and occurred_at < {to}")
+    format!("{} and occurred_at >= {from} and occurred_at < {to}", looks_by("subject_id", "user_id"))
 }
 
 /// The source's, with memory of its own and the files that it lays itself: a rule is a query, and names no file.

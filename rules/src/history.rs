@@ -30,7 +30,7 @@ use datafusion::prelude::{col, lit};
 use insyn_engine::context::over_time;
 use insyn_engine::session::OWN_SOURCE;
 
-use crate::desk::{Desk, IS_LOOK, MOST_NAMED, keys_table, text_array, texts};
+use crate::desk::{Desk, MOST_NAMED, keys_table, looks_of, text_array, texts};
 use crate::explain::{BY_USER, EXPLAINED, RELATIONS};
 use crate::opened;
 use crate::rule::Rule;
@@ -102,11 +102,8 @@ impl Desk {
         let persons: BTreeSet<&str> = persons.iter().map(String::as_str).collect();
         let (from, to) = (period.0.saturating_sub(BEFORE), period.1.saturating_add(AFTER));
         let mut query = format!(
-            "select subject_key, care_unit_id, actor_id, local_date(occurred_at) as day, \
-             coalesce(action in ('C', 'U'), false) as writes \
-             from accesses where {IS_LOOK} and occurred_at >= {} and occurred_at < {}",
-            sql::timestamp(from),
-            sql::timestamp(to)
+            "select subject_key, care_unit_id, source, user_id, occurred_at, action from accesses where {}",
+            looks_of((from, to))
         );
         if let Some(numbers) = self.numbers(&persons).await? {
             query += &format!(" and subject_id in ({numbers})");
@@ -116,6 +113,14 @@ impl Desk {
         let keys = self.source.read_batch(keys)?;
         let theirs =
             looks.join(keys, JoinType::LeftSemi, &["subject_key", "care_unit_id"], &["id", "unit"], None)?;
+        // Who it was and on which day is worked out for those that are left.
+        let theirs = theirs.select_exprs(&[
+            "subject_key",
+            "care_unit_id",
+            "actor_id(source, user_id, occurred_at) as actor_id",
+            "local_date(occurred_at) as day",
+            "coalesce(action in ('C', 'U'), false) as writes",
+        ])?;
         let each = ["subject_key", "care_unit_id", "actor_id", "day"].map(col);
         let wrote = bool_or(col("writes"));
         let history = theirs.aggregate(each.to_vec(), vec![wrote.alias("wrote")])?;

@@ -78,8 +78,9 @@ impl Part {
     fn add(&mut self, batch: &RecordBatch, known: &HashMap<String, u32>) -> Result<(), DataFusionError> {
         let (users, persons) = (text_array(batch, 0)?, text_array(batch, 2)?);
         let days = batch.column(1).as_primitive::<Int32Type>();
-        // Rows lie in order of users: mostly it is the one before, on the same day.
+        // Rows lie in order of users or of persons: mostly it is the one before, on the same day.
         let mut before: Option<(&str, i32, Option<u32>)> = None;
+        let mut same: Option<(&str, u32)> = None;
         for row in (0..batch.num_rows()).filter(|row| users.is_valid(*row) && persons.is_valid(*row)) {
             let (user, day) = (users.value(row), days.value(row));
             let number = match before {
@@ -91,7 +92,12 @@ impl Part {
             };
             before = Some((user, day, number));
             if let Some(number) = number {
-                let person = self.person(persons.value(row));
+                let written = persons.value(row);
+                let person = match same {
+                    Some((one, person)) if one == written => person,
+                    _ => self.person(written),
+                };
+                same = Some((written, person));
                 self.rows.push(u64::from(number) << 32 | u64::from(person));
             }
         }

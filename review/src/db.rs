@@ -24,6 +24,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// How long a statement waits for another process (`insyn rules run` beside `insyn serve`) before it gives up.
 const BUSY: Duration = Duration::from_secs(20);
 const READERS: u32 = 4;
+/// KiB of pages that the one connection which writes may hold; it takes them as it needs them.
+const WRITER_CACHE: u32 = 64 << 10;
 /// Each argon2id evaluation takes some 19 MiB and a core: more at once would only be a way to exhaust the machine.
 const HASHINGS_AT_ONCE: usize = 2;
 
@@ -84,7 +86,10 @@ impl Db {
             // What is removed is overwritten.
             .pragma("secure_delete", "ON")
             .busy_timeout(BUSY);
-        let writer = connect_pool(connect.clone(), 1, &path).await?;
+        // A run writes findings by the ten thousand in one go, each into indexes in no order: pages that do not fit are
+        // written out and read again and again.
+        let writes = connect.clone().pragma("cache_size", format!("-{WRITER_CACHE}"));
+        let writer = connect_pool(writes, 1, &path).await?;
         migrate(&writer, &path).await?;
         probe(&writer, &path).await?;
         let readers = connect_pool(connect.pragma("query_only", "ON"), READERS, &path).await?;

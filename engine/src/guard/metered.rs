@@ -57,10 +57,10 @@ pub(super) fn meter(
 ) -> Result<(Arc<dyn ExecutionPlan>, usize)> {
     let of_scans = of_scans(plan.as_ref())?;
     let metered = plan.transform_up(|node| {
-        let calls = calls(node.as_ref())?;
         if node.children().is_empty() {
             return Ok(Transformed::no(node));
         }
+        let calls = calls(node.as_ref())?;
         let any = node.as_ref() as &dyn Any;
         if is_join(any) {
             let node = under(node, |_| Some(Meter::Again { calls }))?;

@@ -62,7 +62,8 @@ fn tell_apart(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(expressions, input)?)))
 }
 
-fn has_subquery(expr: &Expr) -> bool {
+/// Whether it asks a query of its own.
+pub(super) fn has_subquery(expr: &Expr) -> bool {
     expr.exists(|e| {
         Ok(matches!(
             e,

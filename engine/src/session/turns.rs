@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchemaRef};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
@@ -32,6 +32,7 @@ use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
+use super::projections::has_subquery;
 use crate::provider::{LakeTable, Mark};
 use exec::InTurns;
 pub(crate) use exec::in_turns;
@@ -142,13 +143,7 @@ fn scans(plan: &LogicalPlan, column: &Column) -> Option<Vec<Scan>> {
 
 /// Whether none of these asks a query of its own, which each range would ask again.
 fn plain(expressions: &[Expr]) -> bool {
-    let asks = |e: &Expr| {
-        Ok(matches!(
-            e,
-            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)
-        ))
-    };
-    !expressions.iter().any(|expr| expr.exists(asks).unwrap_or(true))
+    !expressions.iter().any(has_subquery)
 }
 
 fn lake_table(scan: &TableScan) -> Option<Arc<LakeTable>> {
@@ -225,22 +220,24 @@ impl ExtensionPlanner for Planner {
         _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let Some(turns) = node.as_any().downcast_ref::<Turns>() else { return Ok(None) };
-        let cuts = match &turns.input {
-            LogicalPlan::Aggregate(aggregate) => {
-                cuts(marks(aggregate, &turns.key, session).await?, turns.rows)
-            }
-            _ => Vec::new(),
+        let at_once = Ok(grouped_at_once.first().cloned());
+        let (LogicalPlan::Aggregate(aggregate), Some(state)) =
+            (&turns.input, session.as_any().downcast_ref::<SessionState>())
+        else {
+            return at_once;
         };
-        let Some(state) = session.as_any().downcast_ref::<SessionState>().filter(|_| !cuts.is_empty()) else {
-            return Ok(grouped_at_once.first().cloned());
-        };
+        let cuts = cuts(marks(aggregate, &turns.key, session).await?, turns.rows);
+        if cuts.is_empty() {
+            return at_once;
+        }
         let beside = state.config().target_partitions();
         // In a range rows need not be given out by their groups first, to be grouped by several.
         let mut alone = state.clone();
         alone.config_mut().options_mut().execution.target_partitions = 1;
         let mut ranges = Vec::with_capacity(cuts.len() + 1);
         for range in Range::between(&cuts) {
-            ranges.push(planner.create_physical_plan(&range.of(turns, &alone)?, &alone).await?);
+            ranges
+                .push(planner.create_physical_plan(&range.of(aggregate, &turns.key, &alone)?, &alone).await?);
             // Planning waits for nothing: a question that nobody waits for any more would be planned to its end.
             tokio::task::yield_now().await;
         }
@@ -285,13 +282,12 @@ impl<'a> Range<'a> {
         from.zip(below).map(|(from, below)| Range { from, below })
     }
 
-    /// `turns` over the rows of this range.
-    fn of(&self, turns: &Turns, state: &SessionState) -> Result<LogicalPlan> {
-        let (LogicalPlan::Aggregate(aggregate), Some(range)) = (&turns.input, self.filter(&turns.key)) else {
-            return Ok(turns.input.clone());
-        };
+    /// `aggregate` over the rows of this range.
+    fn of(&self, aggregate: &Aggregate, key: &Column, state: &SessionState) -> Result<LogicalPlan> {
         let mut aggregate = aggregate.clone();
-        aggregate.input = Arc::new(LogicalPlan::Filter(Filter::try_new(range, aggregate.input)?));
+        if let Some(range) = self.filter(key) {
+            aggregate.input = Arc::new(LogicalPlan::Filter(Filter::try_new(range, aggregate.input)?));
+        }
         let into_scans = Optimizer::with_rules(vec![Arc::new(PushDownFilter::new())]);
         into_scans.optimize(LogicalPlan::Aggregate(aggregate), state, |_, _| {})
     }

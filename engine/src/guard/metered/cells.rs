@@ -158,6 +158,19 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_weighs_what_its_rows_do_or_is_not_known_as_a_whole() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("abc"), None, Some("åäö"), Some("x")]));
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3), Some(4)]));
+        for (from, rows) in [(0, 4), (1, 2), (3, 1), (4, 0)] {
+            let some = batch(vec![Arc::clone(&texts), Arc::clone(&numbers)]).slice(from, rows);
+            let cells = Cells::of(&some);
+            assert_eq!(plain(&some), Some((0..rows).map(|row| cells.row(row)).sum()));
+        }
+        let views: ArrayRef = Arc::new(StringViewArray::from(vec!["a"]));
+        assert_eq!(plain(&batch(vec![views])), None);
+    }
+
+    #[test]
     fn rows_weigh_what_their_cells_are_long() {
         let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("abc"), None, Some("åäö")]));
         let views: ArrayRef =

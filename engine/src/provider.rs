@@ -24,10 +24,12 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::Guarantee;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -97,14 +99,23 @@ impl LakeTable {
         self.files.len()
     }
 
-    /// The files that may hold rows for which all of `filters` are true.
-    async fn remaining(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<Arc<LakeFile>>> {
-        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(self.files.clone()) };
-        let columns = DFSchema::try_from(Arc::clone(&self.schema))?;
-        let Ok(filter) = state.create_physical_expr(filter, &columns) else { return Ok(self.files.clone()) };
-        let Some(predicate) = self.predicate(filter) else { return Ok(self.files.clone()) };
-        let kept = self.kept(&predicate)?;
-        let subjects = subjects_of(&predicate);
+    /// By which files are left out that hold no row for which all of `filters` are true, if any can be.
+    fn predicate_of(&self, filters: &[Expr]) -> Option<Arc<PruningPredicate>> {
+        let columns = DFSchema::try_from(Arc::clone(&self.schema)).ok()?;
+        let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+        let filter = conjunction(filters.iter().cloned())?;
+        self.predicate(create_physical_expr(&filter, &columns, &props, &context).ok()?)
+    }
+
+    /// The files that may hold rows for which it is true.
+    async fn remaining(
+        &self,
+        state: &dyn Session,
+        predicate: Option<&PruningPredicate>,
+    ) -> Result<Vec<Arc<LakeFile>>> {
+        let Some(predicate) = predicate else { return Ok(self.files.clone()) };
+        let kept = self.kept(predicate)?;
+        let subjects = subjects_of(predicate);
         match (&self.fresh, subjects.is_empty()) {
             (Some(fresh), false) => self.with_subjects(state, fresh, kept, &subjects).await,
             _ => Ok(kept),
@@ -149,9 +160,25 @@ impl LakeTable {
         Ok(left.into_iter().flatten().collect())
     }
 
-    fn partitioned(&self, file: &LakeFile) -> Result<PartitionedFile> {
-        let mut statistics = Statistics::new_unknown(self.scanned.file_schema());
-        statistics.num_rows = Precision::Exact(usize::try_from(file.rows).unwrap_or(usize::MAX));
+    /// A file of a scan; `says_of_columns`: with what need not be read of it.
+    fn partitioned(&self, file: &LakeFile, says_of_columns: bool) -> Result<PartitionedFile> {
+        let schema = self.scanned.file_schema();
+        let mut statistics = Statistics::new_unknown(schema);
+        let rows = usize::try_from(file.rows).unwrap_or(usize::MAX);
+        statistics.num_rows = Precision::Exact(rows);
+        if says_of_columns {
+            for place in file.empty.places() {
+                if let Some(column) = statistics.column_statistics.get_mut(place) {
+                    column.null_count = Precision::Exact(rows);
+                }
+            }
+            if let (Some(source), Ok(place)) = (&file.source, schema.index_of("source")) {
+                let column = &mut statistics.column_statistics[place];
+                let source = Precision::Exact(ScalarValue::Utf8(Some(source.clone())));
+                (column.min_value, column.max_value) = (source.clone(), source);
+                column.null_count = Precision::Exact(0);
+            }
+        }
         let mut partitioned = file::named(&file.path, file.size)?;
         if !self.scanned.table_partition_cols().is_empty() {
             partitioned = partitioned.with_partition_values(vec![ScalarValue::Utf8(file.year.clone())]);
@@ -189,7 +216,8 @@ impl TableProvider for LakeTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let files = self.remaining(state, filters).await?;
+        let predicate = self.predicate_of(filters);
+        let files = self.remaining(state, predicate.as_deref()).await?;
         if files.is_empty() {
             let projected = match projection {
                 Some(columns) => Arc::new(self.schema.project(columns)?),
@@ -211,12 +239,18 @@ impl TableProvider for LakeTable {
         let store = runtime.object_store(&self.url)?;
         let readers =
             Footers::new(store, runtime.cache_manager.get_file_metadata_cache(), !filters.is_empty());
+        // Of few rows of each file it costs more to ask what it says of columns than to read them.
+        let says_of_columns = !predicate.is_some_and(|predicate| marks::names_some(&predicate));
         let mut options = state.table_options().parquet.clone();
         options.global = state.config_options().execution.parquet.clone();
         let source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
-        let files = files.iter().map(|f| self.partitioned(f)).collect::<Result<_>>().map(FileGroup::new)?;
+        let files = files
+            .iter()
+            .map(|f| self.partitioned(f, says_of_columns))
+            .collect::<Result<_>>()
+            .map(FileGroup::new)?;
         let config = FileScanConfigBuilder::new(self.url.clone(), Arc::new(source))
             .with_file_groups(files.split_files(state.config().target_partitions()))
             .with_statistics(statistics)

@@ -18,7 +18,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use super::Sight;
 use super::history::{self, COUNTS_BEFORE, KNOWN_FROM, KNOWN_TO};
 use super::tables::{Before, ContextTable, TABLES};
-use crate::lake::{Bounds, LakeFile};
+use crate::lake::{Bounds, Columns, LakeFile};
 use crate::provider::LakeTable;
 
 /// What the table of a name is called over time.
@@ -147,6 +147,7 @@ fn file((path, size, rows): (String, u64, u64)) -> Arc<LakeFile> {
         user_id: Bounds::default(),
         source: None,
         sequence: None,
+        empty: Columns::default(),
     })
 }
 

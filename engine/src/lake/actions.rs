@@ -10,22 +10,23 @@ use super::types::{LakeFile, Table};
 
 /// Names a new file; `path` is relative to its table.
 pub(super) fn addition(path: String, year: Option<String>, encoded: &Encoded) -> Add {
-    added(path, year, encoded.bytes.len() as u64, &encoded.stats)
+    let stats = encoded.stats.to_json(encoded.table);
+    added(path, year, encoded.bytes.len() as u64, stats)
 }
 
 /// Names the same bytes once more, under another path relative to the table.
-pub(super) fn renamed(path: String, file: &LakeFile) -> Add {
-    added(path, file.year.clone(), file.size, &FileStats::of(file))
+pub(super) fn renamed(table: Table, path: String, file: &LakeFile) -> Add {
+    added(path, file.year.clone(), file.size, FileStats::of(file).to_json(table))
 }
 
-fn added(path: String, year: Option<String>, size: u64, stats: &FileStats) -> Add {
+fn added(path: String, year: Option<String>, size: u64, stats: String) -> Add {
     Add {
         path,
         partition_values: year.into_iter().map(|year| ("year".to_string(), Some(year))).collect(),
         size: i64::try_from(size).unwrap_or(i64::MAX),
         modification_time: Utc::now().timestamp_millis(),
         data_change: true,
-        stats: Some(stats.to_json()),
+        stats: Some(stats),
         ..Add::default()
     }
 }

@@ -142,7 +142,7 @@ async fn forget(log: &TableLog, adds: &[Add]) {
 
 /// A file that meets nothing where it goes only gets another name: the bytes stay as they are.
 async fn rename(log: &TableLog, step: &Step, file: &LakeFile, adds: &mut Vec<Add>) -> Result<(), LakeError> {
-    let add = Add { data_change: false, ..renamed(step.path(), file) };
+    let add = Add { data_change: false, ..renamed(log.table, step.path(), file) };
     adds.push(add.clone());
     log.link_file(within(log.table, &file.path), &add.path).await
 }

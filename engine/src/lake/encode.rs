@@ -25,7 +25,7 @@ use parquet::schema::types::ColumnPath;
 use super::error::LakeError;
 use super::side;
 use super::stats::{FileStats, bounds_of};
-use super::types::{Bounds, ExportDay, Gap, Lacking, Quarantined, TRAIL, Table};
+use super::types::{Bounds, Columns, ExportDay, Gap, Lacking, Quarantined, TRAIL, Table};
 
 /// Rows of a row group at most.
 const ROW_GROUP_ROWS: usize = 131_072;
@@ -66,8 +66,9 @@ const COMPRESSED: [&str; 10] = [
 const RUNNING: [&str; 7] =
     ["occurred_at", "ended_at", "recorded_at", "file_offset", "file_length", "seq", "from_offset"];
 
-/// The bytes of a file and what the log says of it.
+/// The bytes of a file of a table and what the log says of it.
 pub(super) struct Encoded {
+    pub table: Table,
     pub bytes: Bytes,
     pub stats: FileStats,
 }
@@ -90,18 +91,24 @@ pub(super) fn events(rows: &[AccessEvent]) -> Result<Encoded, LakeError> {
         (0..columns.fields().len()).filter(|i| columns.field(*i).name() != "year").collect();
     let mut writer = Writer::new(table, &schema)?;
     let mut batch = EventBatch::default();
+    let mut empty: Option<Columns> = None;
     for chunk in order.chunks(BATCH_ROWS) {
         chunk.iter().for_each(|row| batch.push(row));
-        writer.write(&batch.finish().and_then(|b| b.project(&kept)).map_err(fault)?)?;
+        let rows = batch.finish().and_then(|b| b.project(&kept)).map_err(fault)?;
+        let of_these = Columns::empty_in(table, &rows);
+        empty = Some(empty.map_or(of_these, |empty| empty.both(of_these)));
+        writer.write(&rows)?;
     }
     let stats = FileStats {
         rows: rows.len() as u64,
         subject_id: bounds_of(rows.iter().map(|row| row.subject_id.as_deref())).owned(),
         user_id: bounds_of(rows.iter().map(|row| row.user_id.as_deref())).owned(),
         occurred_at: bounds_of(rows.iter().map(|row| Some(row.occurred_at))),
+        source: bounds_of(rows.iter().map(|row| Some(row.source.as_str()))).owned(),
+        empty: empty.unwrap_or_default(),
         ..FileStats::default()
     };
-    Ok(Encoded { bytes: writer.finish()?, stats })
+    Ok(Encoded { table, bytes: writer.finish()?, stats })
 }
 
 /// Rows of a table whose files lie in runs as one file, sorted as each is.
@@ -153,6 +160,8 @@ impl SortedFile {
             subject_id,
             user_id: bounds_of(texts("user_id")?).owned(),
             occurred_at: bounds_of(times.values().iter().copied().map(Some)),
+            source: bounds_of(texts("source")?).owned(),
+            empty: Columns::empty_in(table, rows),
             ..FileStats::default()
         });
         self.writer.write(rows)
@@ -171,7 +180,7 @@ impl SortedFile {
     /// # Errors
     /// When Parquet refuses the rows.
     pub(super) fn finish(self) -> Result<Encoded, LakeError> {
-        Ok(Encoded { bytes: self.writer.finish()?, stats: self.stats })
+        Ok(Encoded { table: self.writer.table, bytes: self.writer.finish()?, stats: self.stats })
     }
 }
 
@@ -312,7 +321,7 @@ impl SideFile {
     /// # Errors
     /// When Parquet refuses the rows.
     pub(super) fn finish(self) -> Result<Encoded, LakeError> {
-        Ok(Encoded { bytes: self.writer.finish()?, stats: self.stats })
+        Ok(Encoded { table: self.writer.table, bytes: self.writer.finish()?, stats: self.stats })
     }
 }
 

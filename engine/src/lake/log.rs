@@ -473,7 +473,7 @@ impl TableLog {
                 return Err(deletion_vector(self.table, state.version));
             }
             let year = view.partition_values_map().remove("year").flatten();
-            let stats = FileStats::from_json(&view.stats().unwrap_or_default());
+            let stats = FileStats::from_json(self.table, &view.stats().unwrap_or_default());
             let size = u64::try_from(view.size()).unwrap_or_default();
             files.push(Arc::new(stats.into_file(self.table, &view.path(), size, year)));
         }
@@ -619,7 +619,7 @@ impl From<Action> for Line {
 
 fn file_of(table: Table, add: &Add) -> LakeFile {
     let year = add.partition_values.get("year").cloned().flatten();
-    let stats = FileStats::from_json(add.stats.as_deref().unwrap_or_default());
+    let stats = FileStats::from_json(table, add.stats.as_deref().unwrap_or_default());
     stats.into_file(table, &add.path, u64::try_from(add.size).unwrap_or_default(), year)
 }
 

@@ -59,7 +59,7 @@ pub use purge::Purged;
 pub use retain::{RETAINED, Share, Survey};
 pub use snapshot::Snapshot;
 pub use types::{
-    Amended, Bounds, Committed, ExportDay, Gap, Lacking, LakeFile, Progress, Quarantined, Settled,
+    Amended, Bounds, Columns, Committed, ExportDay, Gap, Lacking, LakeFile, Progress, Quarantined, Settled,
     SourceCommit, Table, Window,
 };
 pub(crate) use types::{TRAIL, USER_COLUMNS};

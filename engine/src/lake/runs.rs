@@ -486,6 +486,7 @@ mod tests {
                 user_id: Values::default(),
                 source: None,
                 sequence: None,
+                empty: Default::default(),
             }));
             self.rows.insert(path, rows);
         }

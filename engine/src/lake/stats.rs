@@ -1,13 +1,14 @@
 //! The statistics that the Delta log holds of a file: how many rows, and the bounds of the few columns that prune.
 //!
-//! They hold personal numbers, therefore only these columns. Bounds are written so that every reader prunes right:
+//! They hold personal numbers, therefore only these columns; of the others it says which have no value at all, so that they
+//! need not be read. Bounds are written so that every reader prunes right:
 //! times rounded outwards to milliseconds (the unit of Delta's statistics), long texts cut so that they still bound.
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::types::{Bounds, LakeFile, Table};
+use super::types::{Bounds, Columns, LakeFile, Table};
 
 /// Texts longer than this are cut in the statistics, in characters.
 const LONGEST: usize = 64;
@@ -22,6 +23,7 @@ pub(super) struct FileStats {
     pub user_id: Bounds<String>,
     pub source: Bounds<String>,
     pub sequence: Bounds<i64>,
+    pub empty: Columns,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -35,8 +37,10 @@ struct Json {
 
 impl FileStats {
     /// As Delta writes it.
-    pub(super) fn to_json(&self) -> String {
+    pub(super) fn to_json(&self, table: Table) -> String {
         let mut json = Json { num_records: self.rows, ..Json::default() };
+        let schema = table.file_schema();
+        json.null_count.extend(self.empty.of(&schema).map(|name| (name, self.rows.into())));
         json.texts("subject_id", &self.subject_id);
         json.texts("user_id", &self.user_id);
         json.texts("source", &self.source);
@@ -47,8 +51,12 @@ impl FileStats {
     }
 
     /// What can be used of the statistics that the log holds; what is absent or of another kind is "not known".
-    pub(super) fn from_json(text: &str) -> FileStats {
+    pub(super) fn from_json(table: Table, text: &str) -> FileStats {
         let json: Json = serde_json::from_str(text).unwrap_or_default();
+        let is_empty = |name: &str| {
+            json.num_records > 0
+                && json.null_count.get(name).and_then(Value::as_u64) == Some(json.num_records)
+        };
         let text = |value: &Value| value.as_str().map(str::to_string);
         let time = |value: &Value| {
             DateTime::parse_from_rfc3339(value.as_str()?).ok().map(|at| at.timestamp_micros())
@@ -60,6 +68,7 @@ impl FileStats {
             source: json.get("source", text),
             occurred_at: json.get("occurred_at", time),
             sequence: json.get("sequence", Value::as_i64),
+            empty: Columns::which(&table.file_schema(), is_empty),
         }
     }
 
@@ -73,6 +82,7 @@ impl FileStats {
             user_id: file.user_id.clone(),
             source: Bounds { nulls: source.as_ref().map(|_| 0), min: source.clone(), max: source },
             sequence: Bounds { min: None, max: file.sequence, nulls: None },
+            empty: file.empty,
         }
     }
 
@@ -87,6 +97,7 @@ impl FileStats {
             self.user_id.absorb(more.user_id);
             self.source.absorb(more.source);
             self.sequence.absorb(more.sequence);
+            self.empty = self.empty.both(more.empty);
         }
     }
 
@@ -102,6 +113,7 @@ impl FileStats {
             user_id: self.user_id,
             source: one(self.source),
             sequence: self.sequence.max,
+            empty: self.empty,
         }
     }
 }
@@ -213,6 +225,8 @@ mod tests {
 
     use super::*;
 
+    const EVENTS: Table = Table::AccessEvents;
+
     #[test]
     fn the_form_is_deltas() {
         let stats = FileStats {
@@ -229,7 +243,7 @@ mod tests {
             },
             ..FileStats::default()
         };
-        let json: Value = serde_json::from_str(&stats.to_json()).unwrap();
+        let json: Value = serde_json::from_str(&stats.to_json(EVENTS)).unwrap();
         assert_eq!(json["numRecords"], 3);
         assert_eq!(json["minValues"]["subject_id"], "191212121212");
         assert_eq!(json["minValues"]["occurred_at"], "2025-08-31T05:07:37.000Z");
@@ -241,8 +255,27 @@ mod tests {
     #[test]
     fn statistics_of_another_shape_bound_nothing() {
         for text in ["", "{}", "null", r#"{"numRecords":1,"minValues":{"subject_id":7}}"#] {
-            assert_eq!(FileStats::from_json(text).subject_id, Bounds::default(), "{text}");
+            assert_eq!(FileStats::from_json(EVENTS, text).subject_id, Bounds::default(), "{text}");
         }
+    }
+
+    #[test]
+    fn columns_without_any_value_are_told_by_name() {
+        let named =
+            |names: &'static [&str]| Columns::which(&EVENTS.file_schema(), move |name| names.contains(&name));
+        let part = |rows, names| FileStats { rows, empty: named(names), ..FileStats::default() };
+        let mut all = part(2, &["user_role", "purpose", "user_id"]);
+        all.absorb(part(3, &["purpose", "user_id", "client_address"]));
+        assert_eq!(all.empty, named(&["purpose", "user_id"]), "what has a value in either has one");
+        let json = all.to_json(EVENTS);
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["nullCount"]["purpose"], 5);
+        assert_eq!(FileStats::from_json(EVENTS, &json).empty, all.empty);
+        // Some nulls are not all; a column that nobody knows, and a file without rows, say nothing.
+        let other = r#"{"numRecords":5,"nullCount":{"purpose":4,"colour":5,"user_id":5}}"#;
+        assert_eq!(FileStats::from_json(EVENTS, other).empty, named(&["user_id"]));
+        let none = r#"{"numRecords":0,"nullCount":{"purpose":0}}"#;
+        assert_eq!(FileStats::from_json(EVENTS, none).empty, Columns::default());
+        assert!(EVENTS.file_schema().fields().len() <= 64, "a column more than can be told");
     }
 
     proptest! {
@@ -257,7 +290,7 @@ mod tests {
                 occurred_at: bounds_of(times.iter().copied().map(Some)),
                 ..FileStats::default()
             };
-            let read = FileStats::from_json(&stats.to_json());
+            let read = FileStats::from_json(EVENTS, &stats.to_json(EVENTS));
             prop_assert_eq!(read.rows, stats.rows);
             prop_assert_eq!(read.subject_id.nulls, Some(subjects.iter().filter(|s| s.is_none()).count() as u64));
             for subject in subjects.iter().flatten() {

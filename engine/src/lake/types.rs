@@ -445,10 +445,47 @@ pub struct LakeFile {
     pub occurred_at: Bounds<i64>,
     /// Of `access_events` and `user_accesses`.
     pub user_id: Bounds<String>,
-    /// Of the side tables: the source whose rows these are; `None` where there are several.
+    /// The source whose rows these are; `None` where there are several, or that is not known.
     pub source: Option<String>,
     /// Of the side tables: the last batch that it has rows of; `None` where that is not known.
     pub sequence: Option<i64>,
+    /// Columns of which no row has a value.
+    pub empty: Columns,
+}
+
+/// Some columns of a table's files, by where they stand in their schema.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Columns(u64);
+
+impl Columns {
+    /// Those of a schema for which `holds` does, by name; none beyond the 64th.
+    pub fn which(schema: &Schema, holds: impl Fn(&str) -> bool) -> Columns {
+        let fields = schema.fields().iter().take(64).enumerate();
+        Columns(fields.filter(|(_, field)| holds(field.name())).fold(0, |all, (at, _)| all | 1 << at))
+    }
+
+    /// Those of which no row has a value.
+    pub(super) fn empty_in(table: Table, rows: &RecordBatch) -> Columns {
+        let has_none = |name: &str| {
+            rows.column_by_name(name).is_some_and(|column| column.logical_null_count() == rows.num_rows())
+        };
+        Columns::which(&table.file_schema(), has_none)
+    }
+
+    /// Those that are in both.
+    pub(super) fn both(self, other: Columns) -> Columns {
+        Columns(self.0 & other.0)
+    }
+
+    /// Where they stand.
+    pub fn places(self) -> impl Iterator<Item = usize> {
+        (0..64).filter(move |at| self.0 >> at & 1 == 1)
+    }
+
+    /// Their names.
+    pub(super) fn of(self, schema: &Schema) -> impl Iterator<Item = String> {
+        self.places().filter_map(|at| Some(schema.fields().get(at)?.name().clone()))
+    }
 }
 
 impl LakeFile {

@@ -3,14 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::catalog::Session;
-use datafusion::common::DFSchema;
 use datafusion::datasource::physical_plan::parquet::ParquetFileReaderFactory;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::utils::conjunction;
-use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_expr::utils::{Guarantee, LiteralGuarantee};
 use datafusion::physical_optimizer::pruning::PruningPredicate;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -43,13 +38,6 @@ impl LakeTable {
         kept.as_ref().unwrap_or(&self.files).iter().map(|file| file.rows).sum()
     }
 
-    fn predicate_of(&self, filters: &[Expr]) -> Option<Arc<PruningPredicate>> {
-        let columns = DFSchema::try_from(Arc::clone(&self.schema)).ok()?;
-        let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-        let filter = conjunction(filters.iter().cloned())?;
-        self.predicate(create_physical_expr(&filter, &columns, &props, &context).ok()?)
-    }
-
     /// The row groups of files that `filters` do not leave out, each with its least key; those without a key are left out.
     pub(crate) async fn marks(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<Mark>> {
         let Some(key) = self.key else { return Ok(Vec::new()) };
@@ -57,7 +45,7 @@ impl LakeTable {
         let store = runtime.object_store(&self.url)?;
         let footers = Footers::new(store, runtime.cache_manager.get_file_metadata_cache(), true);
         let unseen = ExecutionPlanMetricsSet::new();
-        let files = self.remaining(state, filters).await?;
+        let files = self.remaining(state, self.predicate_of(filters).as_deref()).await?;
         let each = stream::iter(files).map(|file| {
             let (footers, unseen) = (&footers, &unseen);
             async move {
@@ -71,7 +59,7 @@ impl LakeTable {
 }
 
 /// Whether a row must have one of some values, in a column that has many.
-fn names_some(predicate: &PruningPredicate) -> bool {
+pub(super) fn names_some(predicate: &PruningPredicate) -> bool {
     let of_few_values = ["source", "year"];
     let named = |guarantee: &LiteralGuarantee| {
         guarantee.guarantee == Guarantee::In && !of_few_values.contains(&guarantee.column.name.as_str())

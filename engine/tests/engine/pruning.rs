@@ -81,6 +81,38 @@ async fn counting_all_rows_reads_none() {
 }
 
 #[tokio::test]
+async fn what_a_file_says_of_a_whole_column_is_not_read() {
+    let world = sorted_world().await;
+    let asked = async |query: &str| {
+        let answer = world.session().await.sql(query).await.unwrap();
+        (format!("{:?}", answer.batches), answer.counters.bytes_scanned)
+    };
+    let users = asked("SELECT count(DISTINCT user_id) n FROM access_events").await;
+    // All are of one source, which is therefore not compared row by row.
+    let others = asked("SELECT count(DISTINCT user_id) n FROM access_events WHERE source <> 'insyn'").await;
+    assert!(users.1 > 0);
+    assert_eq!(others, users);
+    let none = asked("SELECT count(DISTINCT user_id) n FROM access_events WHERE source = 'insyn'").await;
+    assert!(none.1 == 0 && none.0 != users.0, "{none:?}");
+    let empty =
+        asked("SELECT count(correlation_id) a, max(user_title) b, min(correlation_id) c FROM access_events")
+            .await;
+    assert_eq!(empty.1, 0, "{empty:?}");
+
+    // One row with a value, and one of another source, in the file that holds both in the end.
+    let mut other = event("other", "lab", "2026-05-01T08:00:00Z", "somebody", "190000000342");
+    other.user_title = Some("Läkare".to_owned());
+    world.commit(&[other]).await;
+    while world.lake.compact().await.unwrap().is_some() {}
+    let titles = asked("SELECT max(user_title) b FROM access_events").await;
+    assert!(titles.0.contains("Läkare") && titles.1 > 0, "{titles:?}");
+    let lab = asked("SELECT max(source) s FROM access_events WHERE source <> 'journal'").await;
+    assert!(lab.0.contains("lab") && lab.1 > 0, "{lab:?}");
+    let empty = asked("SELECT count(correlation_id) a FROM access_events").await;
+    assert_eq!(empty.1, 0, "{empty:?}");
+}
+
+#[tokio::test]
 async fn few_columns_are_few_bytes() {
     let world = sorted_world().await;
     let session = world.session().await;

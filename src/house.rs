@@ -16,7 +16,7 @@ use insyn_ingest::spool::{Look, OwnLog};
 use insyn_ingest::{Ingest, SourceConfig};
 use insyn_receive::Receivers;
 use insyn_review::Db;
-use insyn_rules::{Pack, ParamValue};
+use insyn_rules::{Pack, ParamValue, unjudged};
 
 use crate::commands::backup;
 use crate::config::Config;
@@ -95,7 +95,7 @@ impl House {
         let pack = self.pack()?;
         Ok(match self.config.rules.intrusive {
             Some(_) => pack,
-            None => pack.without_intrusive(UNDECIDED),
+            None => pack.without_intrusive(&unjudged::UNDECIDED.kept(&[])),
         })
     }
 
@@ -151,7 +151,7 @@ fn of_sources(mut pack: Pack, sources: &[SourceConfig]) -> Pack {
     let counting: Vec<String> =
         sources.iter().filter(|source| source.numbered).map(|source| source.name.clone()).collect();
     if counting.is_empty() {
-        return pack.without(MISSING_NUMBERS, "no source says that it counts its records (numbered = true)");
+        return pack.without(MISSING_NUMBERS, &unjudged::UNNUMBERED.kept(&[]));
     }
     // An own pack may have none of that name.
     let _ = pack.set(MISSING_NUMBERS, "sources", ParamValue::Texts(counting));
@@ -159,8 +159,6 @@ fn of_sources(mut pack: Pack, sources: &[SourceConfig]) -> Pack {
 }
 
 const MISSING_NUMBERS: &str = "missing-numbers";
-const UNDECIDED: &str = "it rests on address, kin, name, schedule or volume, and [rules.intrusive] does not say who has decided \
-    that it runs on schedule";
 
 /// Our pack, and the organisation's own beside it.
 pub fn pack(own: Option<&Path>) -> anyhow::Result<Pack> {

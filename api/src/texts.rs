@@ -420,6 +420,7 @@ texts! {
     evaluated_places: "Enhet för enhet", "Unit by unit";
     evaluated_note: "Kunde bedömas: av alla bedömningar som reglerna skulle göra, en av varje regel för varje åtkomst, den andel som de kunde göra.", "Could be judged: of all judgements that the rules were to make, one of each rule on each access, the share that they could make.";
     evaluated_more: "De {n} av {all} där minst kunde bedömas.", "The {n} of {all} where least could be judged.";
+    evaluated_everywhere: "Regler som inte kunde bedöma något alls står med sina skäl under Regel för regel, och inte vid varje enhet.", "Rules that could judge nothing at all stand with their reasons under Rule by rule, and not by each unit.";
     evaluated_none: "Ingen körning har bedömt de här dagarna än.", "No run has judged these days yet.";
     evaluated_day: "{day}: {n} av {all} regler", "{day}: {n} of {all} rules";
     evaluated_not_yet: "{day}: inte bedömd än", "{day}: not judged yet";

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use chrono_tz::Tz;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DFSchema, JoinType};
 use datafusion::datasource::MemTable;
@@ -37,7 +38,8 @@ use crate::opened::{self, Opened};
 use crate::pack::Pack;
 use crate::rule::Rule;
 use crate::sight::Sight;
-use crate::sql;
+use crate::written::{self, Accounts};
+use crate::{sql, views};
 
 /// Context tables in which a rule sees the resolved id of a person beside the written one.
 const PEOPLE: &[(&str, &[(&str, &str)])] = &[
@@ -170,6 +172,7 @@ impl Desk {
         parts: Vec<SendableRecordBatchStream>,
     ) -> Result<(), DataFusionError> {
         // What was laid before makes room first.
+        let schema = &views::schema_of(schema);
         self.put_laid(schema, None)?;
         let columns = DFSchema::try_from(Arc::clone(schema))?;
         let is_look = self.ctx.parse_sql_expr(&looks_by("subject_key", "actor_id"), &columns)?;
@@ -225,12 +228,12 @@ impl Desk {
         &self,
         users: &BTreeSet<String>,
         period: (i64, i64),
+        zone: Tz,
     ) -> Result<Opened, DataFusionError> {
-        let query = format!(
-            "select actor_id, cast(local_date(occurred_at) as int) as day, subject_id from accesses where {}",
-            looks_of(period)
-        );
-        opened::read(self, &query, users).await
+        let accounts = Accounts::of(self, users, zone).await?;
+        let query =
+            format!("select {}, subject_id from accesses where {}", written::COLUMNS, looks_of(period));
+        opened::read(self, &query, users, accounts).await
     }
 
     /// The numbers that these persons are written with, as SQL lists them; none where they are too many to name.
@@ -284,8 +287,11 @@ impl Desk {
         &self,
         name: &str,
         schema: SchemaRef,
-        mut parts: Vec<Vec<RecordBatch>>,
+        parts: Vec<Vec<RecordBatch>>,
     ) -> Result<(), DataFusionError> {
+        let schema = views::schema_of(&schema);
+        let views = |part: Vec<RecordBatch>| part.iter().map(|rows| views::rows_of(rows, &schema)).collect();
+        let mut parts: Vec<Vec<RecordBatch>> = parts.into_iter().map(views).collect::<Result<_, _>>()?;
         if parts.is_empty() {
             parts.push(Vec::new());
         }

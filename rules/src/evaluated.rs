@@ -11,12 +11,13 @@ use datafusion::error::DataFusionError;
 
 use crate::calendar::{CalendarWindow, midnight};
 use crate::desk::{Desk, text_array};
-use crate::judge::{Coverages, State, homeless, homes, uncovered};
+use crate::judge::{Coverages, State, homes};
 use crate::record::RuleState;
 use crate::rule::WindowSize;
 use crate::run::Window;
 use crate::spans::{Spans, day_of};
 use crate::sql;
+use crate::unjudged;
 
 /// What a run could judge.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -201,13 +202,13 @@ impl Tally {
             .collect();
         let Some(table) = &state.rule.covered_by else { return said };
         let Some(gaps) = self.gaps.get(&(table.clone(), state.rule.window)) else { return said };
-        let why = uncovered(table);
+        let why = unjudged::UNCOVERED.kept(&[table]);
         for (unit, spans) in &gaps.units {
             let spans = fresh.both(spans);
             let of = || Which::AtUnit(unit.clone());
             said.extend(spans.iter().map(|span| say(span, of(), RuleState::NotEvaluated, Some(&why))));
         }
-        let why = homeless(table);
+        let why = unjudged::HOMELESS.kept(&[table]);
         for (place, accesses) in &gaps.without_unit {
             let begins = midnight(place.day, self.zone);
             if fresh.holds(begins) {

@@ -21,7 +21,8 @@ use crate::rule::{Explains, Rule, Text};
 use crate::run::{Limits, RunError, plain};
 use crate::score::Grade;
 use crate::sight::Sight;
-use crate::sql;
+use crate::standing::Standings;
+use crate::{sql, views};
 
 /// The table of explained looks.
 pub(crate) const EXPLAINED: &str = "explained";
@@ -259,31 +260,36 @@ fn by_user(batch: &RecordBatch) -> Result<Vec<bool>, DataFusionError> {
 
 /// Puts the table of explained looks on the desk, and that of the others: those of `whole`, whatever else lies there. An
 /// explanation that asks what was done before and after is asked only about the looks that the others leave. An explanation
-/// with a fault leaves no table: a rule that leans on it then says so, and accuses nobody for want of it.
+/// with a fault leaves no table: a rule that leans on it then says so, and accuses nobody for want of it. Gives how each look stands.
 ///
 /// One explanation after the other: each holds the looks for a join with its table, and no more than one at a time does.
-pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, whole: (i64, i64)) -> Result<(), String> {
+pub(crate) async fn lay(
+    explanations: &[&Rule],
+    desk: &Desk,
+    whole: (i64, i64),
+) -> Result<Arc<Standings>, String> {
     let (later, first): (Vec<&Rule>, Vec<&Rule>) =
         explanations.iter().copied().partition(|rule| history::asks(rule));
     let schema = explained_schema();
     let limit = Limits::default().rule_time;
     let put = async {
         let mut laid: Vec<Vec<RecordBatch>> = Vec::new();
+        let mut standings = Arc::new(Standings::default());
         for rule in first {
-            add(&mut laid, rule, desk, whole, &schema).await?;
+            add(&mut laid, Arc::make_mut(&mut standings), rule, desk, whole, &schema).await?;
         }
         let put = |laid| desk.put(EXPLAINED, Arc::clone(&schema), laid).map_err(|e| plain(&e));
         put(laid.clone())?;
-        let left = desk.narrow("looks", whole).await.map_err(|e| plain(&e))?;
+        let left = desk.narrow("looks", whole, &standings).await.map_err(|e| plain(&e))?;
         desk.lay_history(whole).await.map_err(|e| plain(&e))?;
         if left > 0 && !later.is_empty() {
             for rule in later {
-                add(&mut laid, rule, desk, whole, &schema).await?;
+                add(&mut laid, Arc::make_mut(&mut standings), rule, desk, whole, &schema).await?;
             }
             put(laid)?;
-            desk.narrow(UNEXPLAINED, whole).await.map_err(|e| plain(&e))?;
+            desk.narrow(UNEXPLAINED, whole, &standings).await.map_err(|e| plain(&e))?;
         }
-        Ok(())
+        Ok(standings)
     };
     match tokio::time::timeout(limit, put).await {
         Ok(put) => put,
@@ -296,6 +302,7 @@ pub(crate) async fn lay(explanations: &[&Rule], desk: &Desk, whole: (i64, i64)) 
 /// Adds the looks that one explanation has a reason for.
 async fn add(
     laid: &mut Vec<Vec<RecordBatch>>,
+    standings: &mut Standings,
     rule: &Rule,
     desk: &Desk,
     whole: (i64, i64),
@@ -309,7 +316,9 @@ async fn add(
             laid.push(Vec::new());
         }
         for batch in batches {
-            laid[n].push(under(&batch, schema).map_err(|e| fault(e.to_string()))?);
+            let rows = views::rows_of(&batch, schema).map_err(|e| fault(e.to_string()))?;
+            standings.add(&rows).map_err(|e| fault(plain(&e)))?;
+            laid[n].push(rows);
         }
     }
     Ok(())
@@ -327,12 +336,6 @@ fn explained_schema() -> SchemaRef {
         (MADE_AT, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
     ];
     Arc::new(Schema::new(fields.map(|(name, kind)| Field::new(name, kind, true)).to_vec()))
-}
-
-fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(column, field)| cast(column, field.data_type()));
-    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
 }
 
 /// Says of each hit the best reason that its access has, out of the table of explained looks.

@@ -18,24 +18,33 @@
 //! An explanation that reads the first two never reads `explained`, and what it explains is in neither: no explanation of this kind
 //! can rest on another one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::compute::BatchCoalescer;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use chrono_tz::Tz;
 use datafusion::common::JoinType;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
-use datafusion::functions_aggregate::expr_fn::{bool_or, count};
-use datafusion::prelude::{col, lit};
-use insyn_engine::context::over_time;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::functions_aggregate::expr_fn::bool_or;
+use datafusion::prelude::col;
+use futures::{StreamExt, future};
 use insyn_engine::session::OWN_SOURCE;
 
-use crate::desk::{Desk, MOST_NAMED, keys_table, looks_of, text_array, texts};
-use crate::explain::{BY_USER, EXPLAINED, RELATIONS};
+use crate::calendar::CalendarWindow;
+use crate::counted;
+use crate::desk::{Desk, MOST_NAMED, looks_of, text_array, texts};
+use crate::explain::{RELATIONS, Standing};
+use crate::hits;
 use crate::opened;
-use crate::rule::Rule;
+use crate::rule::{Rule, WindowSize};
 use crate::run::plain;
 use crate::sql;
+use crate::standing::Standings;
+use crate::written::{self, Accounts};
 
 /// The looks that still have no good reason.
 pub(crate) const UNEXPLAINED: &str = "unexplained";
@@ -46,6 +55,8 @@ pub(crate) const RECORD_HISTORY: &str = "record_history";
 pub(crate) const USER_HISTORY: &str = "user_history";
 /// How many records they opened.
 pub(crate) const USER_RECORDS: &str = "user_records";
+/// What is counted before it is that.
+const COUNTED: &str = "counted_days";
 /// What sources gave.
 pub(crate) const SOURCE_HOURS: &str = "source_hours";
 
@@ -56,7 +67,11 @@ const COUNTED_BY: [(&str, &str); 4] = [
     ("unit", "care_unit_id"),
     ("record", "subject_key(subject_id)"),
 ];
+/// Of these, the columns of `user_accesses` that are read beside those that all rows are read with.
+const BESIDE: [(&str, &str); 2] = [("unit", "care_unit_id"), ("record", "subject_id")];
 
+/// Rows of a batch.
+const TOGETHER: usize = 8192;
 const DAY: i64 = 86_400_000_000;
 /// How far back `source_hours` reaches, µs.
 const HOURS_BEFORE: i64 = 37 * DAY;
@@ -71,23 +86,28 @@ pub(crate) fn asks(rule: &Rule) -> bool {
 }
 
 impl Desk {
-    /// Leaves in `unexplained` those of `looks` of this time (µs UTC, half-open) for which `explained` has nothing that is
-    /// enough; says how many there are.
-    pub(crate) async fn narrow(&self, looks: &str, whole: (i64, i64)) -> Result<usize, DataFusionError> {
+    /// Leaves in `unexplained` those of `looks` of this time (µs UTC, half-open) that nothing explains; says how many there are.
+    pub(crate) async fn narrow(
+        &self,
+        looks: &str,
+        whole: (i64, i64),
+        standings: &Arc<Standings>,
+    ) -> Result<usize, DataFusionError> {
         if !self.asks_history {
             return Ok(0);
         }
         let query = format!(
-            "select l.* from {looks} l left anti join \
-             (select segment, seq from {EXPLAINED} where explains <> 'provider' and not {BY_USER}) e \
-             on e.segment = l.segment and e.seq = l.seq \
-             where l.occurred_at >= {} and l.occurred_at < {}",
+            "select * from {looks} where occurred_at >= {} and occurred_at < {}",
             sql::timestamp(whole.0),
             sql::timestamp(whole.1)
         );
         let frame = self.ctx.sql(&query).await?;
         let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
-        let parts = frame.collect_partitioned().await?;
+        let parts = frame.execute_stream_partitioned().await?.into_iter();
+        let parts = parts.map(|rows| SpawnedTask::spawn(unexplained(rows, Arc::clone(standings))));
+        let parts: Vec<_> = future::join_all(parts.map(SpawnedTask::join)).await;
+        let parts = parts.into_iter().map(|part| part.map_err(|e| DataFusionError::External(Box::new(e)))?);
+        let parts: Vec<Vec<RecordBatch>> = parts.collect::<Result<_, _>>()?;
         let left = parts.iter().flatten().map(RecordBatch::num_rows).sum();
         self.put(UNEXPLAINED, schema, parts)?;
         Ok(left)
@@ -162,7 +182,7 @@ impl Desk {
     }
 
     /// Lays out what a rule reads of the time before a slice: step by step of whom, and how far back.
-    pub(crate) async fn look_back(&self, rule: &Rule, slice: (i64, i64)) -> Result<(), String> {
+    pub(crate) async fn look_back(&self, rule: &Rule, slice: (i64, i64), zone: Tz) -> Result<(), String> {
         let words: BTreeSet<String> = rule.words().into_iter().collect();
         if words.contains(SOURCE_HOURS) {
             self.lay_hours(slice).await.map_err(|e| plain(&e))?;
@@ -175,10 +195,10 @@ impl Desk {
                 let query = format!("select distinct actor_id from ({of}\n) as x");
                 let actors = texts(&self.ctx, &query, 1).await?.into_iter().flatten().flatten().collect();
                 if words.contains(USER_RECORDS) {
-                    self.lay_user_records(&actors, step.back.micros(), slice).await?;
+                    self.lay_user_records(&actors, step.back.micros(), slice, zone).await?;
                 }
                 if words.contains(USER_HISTORY) {
-                    self.lay_user_history(&actors, step.back.micros(), slice, &columns).await?;
+                    self.lay_user_history(&actors, step.back.micros(), slice, &columns, zone).await?;
                 }
                 Ok(())
             };
@@ -189,12 +209,9 @@ impl Desk {
 
     /// Empty tables, so that SQL which reads them can be planned.
     pub(crate) fn lay_no_history(&self) -> Result<(), DataFusionError> {
-        let text = |name: &str| Field::new(name, DataType::Utf8, true);
-        let mut fields = vec![text("actor_id"), Field::new("day", DataType::Date32, true)];
-        fields.extend(COUNTED_BY.map(|(name, _)| text(name)));
-        fields.push(Field::new("n", DataType::Int64, false));
-        self.put(USER_HISTORY, Arc::new(Schema::new(fields)), Vec::new())?;
+        self.lay_no_user_history()?;
         self.put(USER_RECORDS, opened::schema(), Vec::new())?;
+        let text = |name: &str| Field::new(name, DataType::Utf8, true);
         let hour = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let hours = vec![
             text("source"),
@@ -211,45 +228,40 @@ impl Desk {
         back: i64,
         slice: (i64, i64),
         columns: &[(&str, &str)],
+        zone: Tz,
     ) -> Result<(), DataFusionError> {
-        let keys = keys_table(&actors.iter().map(String::as_str).collect())?;
+        if actors.is_empty() {
+            return self.lay_no_user_history();
+        }
+        let beside: Vec<&str> = BESIDE
+            .into_iter()
+            .filter(|(name, _)| columns.iter().any(|(column, _)| column == name))
+            .map(|(_, of)| of)
+            .collect();
+        let accounts = Accounts::of(self, actors, zone).await?;
+        let query = rows_of(&beside, back, slice, zone, &accounts);
+        let counted = counted::read(self, &query, &beside, actors, accounts).await?;
+        let Some(schema) = counted.first().map(RecordBatch::schema) else {
+            return self.lay_no_user_history();
+        };
+        self.put(COUNTED, schema, counted.into_iter().map(|part| vec![part]).collect())?;
         let made: String = columns.iter().map(|(name, of)| format!(", {of} as {name}")).collect();
+        let by: String = columns.iter().map(|(name, _)| format!(", {name}")).collect();
         let query = format!(
-            "select actor_id(source, user_id, occurred_at) as actor_id, local_date(occurred_at) as day{made} \
-             from user_accesses where {}{}",
-            of_users(back, slice),
-            self.named(actors).await?
+            "select actor_id, day{by}, sum(n) as n from (select actor_id, day{made}, n from {COUNTED}) as x \
+             group by actor_id, day{by}"
         );
-        let keys = self.source.read_batch(keys)?;
-        let theirs =
-            self.source.sql(&query).await?.join(keys, JoinType::LeftSemi, &["actor_id"], &["id"], None)?;
-        let each = ["actor_id", "day"].into_iter().chain(columns.iter().map(|(name, _)| *name)).map(col);
-        let counted = theirs.aggregate(each.collect(), vec![count(lit(1_i64)).alias("n")])?;
-        let schema = Arc::new(Schema::new(counted.schema().fields().clone()));
-        let parts = if actors.is_empty() { Vec::new() } else { counted.collect_partitioned().await? };
-        self.put(USER_HISTORY, schema, parts)
+        let frame = self.ctx.sql(&query).await?;
+        let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
+        self.put(USER_HISTORY, schema, frame.collect_partitioned().await?)
     }
 
-    /// A condition on the accounts of these users as logs write them, where they are few: then what others did is not read.
-    async fn named(&self, users: &BTreeSet<String>) -> Result<String, DataFusionError> {
-        if users.is_empty() || users.len() > MOST_NAMED {
-            return Ok(String::new());
-        }
-        let query = format!(
-            "select account_id from {} where user_id in ({})",
-            over_time("accounts"),
-            sql::list(users.iter().map(String::as_str))
-        );
-        let accounts = texts(&self.source, &query, 1).await?.into_iter().flatten().flatten();
-        let all: BTreeSet<String> = accounts.chain(users.iter().cloned()).collect();
-        let (Some(first), Some(last)) = (all.first(), all.last()) else { return Ok(String::new()) };
-        // The bounds leave files out, however many are named.
-        Ok(format!(
-            " and user_id in ({}) and user_id >= {} and user_id <= {}",
-            sql::list(all.iter().map(String::as_str)),
-            sql::quoted(first),
-            sql::quoted(last)
-        ))
+    fn lay_no_user_history(&self) -> Result<(), DataFusionError> {
+        let text = |name: &str| Field::new(name, DataType::Utf8, true);
+        let mut fields = vec![text("actor_id"), Field::new("day", DataType::Date32, true)];
+        fields.extend(COUNTED_BY.map(|(name, _)| text(name)));
+        fields.push(Field::new("n", DataType::Int64, false));
+        self.put(USER_HISTORY, Arc::new(Schema::new(fields)), Vec::new())
     }
 
     async fn lay_user_records(
@@ -257,16 +269,15 @@ impl Desk {
         actors: &BTreeSet<String>,
         back: i64,
         slice: (i64, i64),
+        zone: Tz,
     ) -> Result<(), DataFusionError> {
-        let query = format!(
-            "select actor_id(source, user_id, occurred_at) as actor_id, \
-             cast(local_date(occurred_at) as int) as day, subject_id from user_accesses \
-             where {} and subject_id is not null",
-            of_users(back, slice)
-        );
         let counted = match actors.is_empty() {
             true => Vec::new(),
-            false => vec![vec![opened::read(self, &query, actors).await?.counted(actors)?]],
+            false => {
+                let accounts = Accounts::of(self, actors, zone).await?;
+                let query = rows_of(&["subject_id"], back, slice, zone, &accounts);
+                vec![vec![opened::read(self, &query, actors, accounts).await?.counted(actors)?]]
+            }
         };
         self.put(USER_RECORDS, opened::schema(), counted)
     }
@@ -285,12 +296,54 @@ impl Desk {
     }
 }
 
-/// Which rows of `user_accesses` say what users did before a slice and in it: a day more on either side, of whole local days.
-fn of_users(back: i64, slice: (i64, i64)) -> String {
-    let (from, to) = (slice.0.saturating_sub(back).saturating_sub(DAY), slice.1.saturating_add(DAY));
+/// Those of the rows that nothing explains, some thousand together.
+async fn unexplained(
+    mut looks: SendableRecordBatchStream,
+    standings: Arc<Standings>,
+) -> Result<Vec<RecordBatch>, DataFusionError> {
+    let mut left = BatchCoalescer::new(looks.schema(), TOGETHER);
+    let mut batches = Vec::new();
+    while let Some(rows) = looks.next().await {
+        let rows = rows?;
+        let (segments, seqs) = (hits::long(&rows, "segment")?, hits::long(&rows, "seq")?);
+        let places = segments.values().iter().zip(seqs.values());
+        let stays = places.map(|(segment, seq)| standings.at(*segment, *seq) != Standing::Explained);
+        left.push_batch_with_filter(rows, &stays.map(Some).collect())?;
+        batches.extend(std::iter::from_fn(|| left.next_completed_batch()));
+    }
+    left.finish_buffered_batch()?;
+    batches.extend(std::iter::from_fn(|| left.next_completed_batch()));
+    Ok(batches)
+}
+
+/// The rows of `user_accesses` that say what the holders of these accounts did before a slice and in it, on whole local days.
+fn rows_of(beside: &[&str], back: i64, slice: (i64, i64), zone: Tz, accounts: &Accounts) -> String {
+    let from = CalendarWindow::of(WindowSize::Day, slice.0, zone).from.saturating_sub(back);
+    let to = CalendarWindow::of(WindowSize::Day, slice.1.saturating_sub(1), zone).to;
+    let beside: String = beside.iter().map(|column| format!(", {column}")).collect();
     format!(
-        "source <> '{OWN_SOURCE}' and user_id is not null and occurred_at >= {} and occurred_at < {}",
+        "select {}{beside} from user_accesses where source <> '{OWN_SOURCE}' and user_id is not null \
+         and occurred_at >= {} and occurred_at < {}{}",
+        written::COLUMNS,
         sql::timestamp(from),
-        sql::timestamp(to)
+        sql::timestamp(to),
+        named(accounts.wanted())
+    )
+}
+
+/// A condition on accounts where they are few: then what others did is not read.
+fn named(accounts: &HashSet<String>) -> String {
+    let (Some(first), Some(last)) = (accounts.iter().min(), accounts.iter().max()) else {
+        return String::new();
+    };
+    if accounts.len() > MOST_NAMED {
+        return String::new();
+    }
+    // The bounds leave files out, however many are named.
+    format!(
+        " and user_id in ({}) and user_id >= {} and user_id <= {}",
+        sql::list(accounts.iter().map(String::as_str)),
+        sql::quoted(first),
+        sql::quoted(last)
     )
 }

@@ -17,6 +17,7 @@ use crate::run::{ContextState, Limits, Window, in_time, plain, within};
 use crate::settle::Waiting;
 use crate::spans::Spans;
 use crate::sql;
+use crate::unjudged;
 
 /// What is known of the units of a table, by the size of windows.
 pub(crate) type Coverages = HashMap<(String, WindowSize), Arc<Coverage>>;
@@ -63,12 +64,12 @@ impl<'a> State<'a> {
             run.why = Some(why.clone());
         } else if !empty.is_empty() {
             run.state = RuleState::NotEvaluated;
-            run.why = Some(format!("the context table {} is empty or not loaded", empty.join(", ")));
+            run.why = Some(unjudged::EMPTY.kept(&[&empty.join(", ")]));
         } else if !without.is_empty() && without.len() == rule.needs_one_of.len() {
             run.state = RuleState::NotEvaluated;
-            run.why = Some(format!("none of the context tables {} has rows", without.join(", ")));
+            run.why = Some(unjudged::NONE_OF.kept(&[&without.join(", ")]));
         } else if !without.is_empty() {
-            run.why = Some(format!("judged without {}, which is empty or not loaded", without.join(", ")));
+            run.why = Some(unjudged::WITHOUT.kept(&[&without.join(", ")]));
         }
         State {
             rule,
@@ -151,7 +152,7 @@ impl<'a> State<'a> {
             run.judged = self.spans.iter().map(|(from, to)| Judged { from, to }).collect();
         }
         let table = self.rule.covered_by.as_deref().unwrap_or_default();
-        let why = uncovered(table);
+        let why = unjudged::UNCOVERED.kept(&[table]);
         let missing: BTreeMap<_, _> = self.missing.into_iter().collect();
         let missing = missing.into_iter().map(|(unit, counts)| ((Some(unit), why.clone()), counts));
         for ((care_unit_id, why), (from, to, accesses)) in missing.chain(self.unjudged) {
@@ -174,7 +175,7 @@ pub(crate) async fn judge(
     waiting: &mut Waiting<'_>,
 ) -> Result<Vec<Hit>, String> {
     let rule = state.rule;
-    within(limits.rule_time, desk.look_back(rule, slice)).await?;
+    within(limits.rule_time, desk.look_back(rule, slice, zone)).await?;
     let rendered = sql::render(&rule.sql, &rule.params, slice).map_err(|f| f.what)?;
     let left = limits.rule_rows.saturating_sub(state.run.rows as usize);
     let answer = async {
@@ -183,10 +184,7 @@ pub(crate) async fn judge(
     };
     let batches = in_time(limits.rule_time, answer).await?;
     if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > left {
-        return Err(format!(
-            "stopped at {} rows, its limit; its parameters let too much through",
-            limits.rule_rows
-        ));
+        return Err(unjudged::TOO_MANY.kept(&[&limits.rule_rows.to_string()]));
     }
     let mut found = hits::read(rule, number, &batches, zone).map_err(|e| plain(&e))?;
     found.retain(|hit| (slice.0..slice.1).contains(&hit.at));
@@ -202,7 +200,7 @@ pub(crate) async fn judge(
     }
     if let (Some(table), Some(coverage)) = (&rule.covered_by, state.coverage.clone()) {
         coverage.missing(desk, seen, &mut state.missing);
-        let why = homeless(table);
+        let why = unjudged::HOMELESS.kept(&[table]);
         let homes = if found.iter().any(|h| h.unit.is_none()) {
             homes(desk).await.map_err(|e| plain(&e))?
         } else {
@@ -225,16 +223,6 @@ pub(crate) async fn judge(
     Ok(found)
 }
 
-/// Why the accesses at a unit are not judged.
-pub(crate) fn uncovered(table: &str) -> String {
-    format!("no rows of {table} for the unit in the calendar window")
-}
-
-/// Why an access that names no unit is not judged.
-pub(crate) fn homeless(table: &str) -> String {
-    format!("the log names no unit, and no assignment of the person has rows of {table}")
-}
-
 /// After when a table that the rule needs is too old, and why.
 fn stale(rule: &Rule, has: impl Fn(&String) -> bool, context: &ContextState) -> Option<(i64, String)> {
     let days = rule.max_age_days?;
@@ -242,7 +230,7 @@ fn stale(rule: &Rule, has: impl Fn(&String) -> bool, context: &ContextState) -> 
     let loaded =
         rule.needs.iter().chain(there).filter_map(|table| Some((context.loaded_at.get(table)?, table)));
     let (loaded_at, table) = loaded.min()?;
-    let why = format!("the context table {table} was loaded more than {days} days before");
+    let why = unjudged::STALE.kept(&[table, &days.to_string()]);
     Some((loaded_at.saturating_add(i64::from(days) * 86_400_000_000), why))
 }
 

@@ -23,6 +23,8 @@ use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::physical_expr::PhysicalExpr;
 use futures::{StreamExt, future};
 
+use crate::views;
+
 /// Bytes of rows that one part of a table holds before it is laid in a file.
 pub(crate) const HELD: usize = 192 << 20;
 /// Rows of a group in a file: so many are held while it is written.
@@ -36,7 +38,7 @@ pub(crate) struct Laid {
     _files: Vec<Arc<dyn SpillFile>>,
 }
 
-/// Lays rows, part beside part: those for which the condition holds, and the others. `held` is how many bytes of them each
+/// Lays rows under a schema of views, part beside part: those for which the condition holds, and the others. `held` is how many bytes of them each
 /// part holds before it goes on in a file.
 pub(crate) async fn lay(
     schema: &SchemaRef,
@@ -46,11 +48,12 @@ pub(crate) async fn lay(
     held: usize,
 ) -> Result<[Laid; 2], DataFusionError> {
     let parts = parts.into_iter().map(|mut rows| {
-        let (condition, new) = (Arc::clone(&condition), || Part::new(schema, disk, held));
+        let (condition, schema) = (Arc::clone(&condition), Arc::clone(schema));
+        let new = || Part::new(&schema, disk, held);
         let mut laid = [new(), new()];
         SpawnedTask::spawn(async move {
             while let Some(batch) = rows.next().await {
-                let batch = batch?;
+                let batch = views::rows_of(&batch?, &schema)?;
                 let holds = condition.evaluate(&batch)?.into_array(batch.num_rows())?;
                 let holds = definitely(holds.as_boolean());
                 let [yes, no] = &mut laid;
@@ -170,8 +173,7 @@ fn table(schema: &SchemaRef, parts: Vec<Part>) -> Result<Laid, DataFusionError> 
         let nowhere = || DataFusionError::Internal("rows were laid in a file without a path".into());
         ListingTableUrl::parse(path.ok_or_else(nowhere)?)
     });
-    let options = ListingOptions::new(Arc::new(ParquetFormat::default().with_force_view_types(false)))
-        .with_file_extension("");
+    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension("");
     let config = ListingTableConfig::new_with_multi_paths(paths.collect::<Result<_, _>>()?)
         .with_listing_options(options)
         .with_schema(Arc::clone(schema));

@@ -4,6 +4,7 @@
 //! nothing by itself. After Hedda, Malin, Yan and Fabbri (2017), who found both figures to differ widely between rules that
 //! are in common use.
 
+use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
 use insyn_engine::session::Session;
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,7 @@ pub async fn lift(pack: &Pack, session: &Session, window: Window) -> Result<Vec<
             }
             let laid = lay(&explanations, &desk, sight).await;
             for (lift, rule) in lifts.iter_mut().zip(&rules) {
-                match (&laid, named(rule, &desk, slice).await) {
+                match (&laid, named(rule, &desk, slice, zone).await) {
                     (Err(why), _) if rule.leans_on.is_some() => lift.failed = Some(why.clone()),
                     (_, Err(why)) => lift.failed = Some(why),
                     (_, Ok([pairs, ..])) if is_fake => lift.by_chance += pairs,
@@ -100,8 +101,8 @@ fn empty(rule: &Rule) -> Lift {
 }
 
 /// How many pairs of user and person the rule names in the slice, how many accesses, and how many of these are explained.
-async fn named(rule: &Rule, desk: &Desk, slice: (i64, i64)) -> Result<[u64; 3], String> {
-    desk.look_back(rule, slice).await?;
+async fn named(rule: &Rule, desk: &Desk, slice: (i64, i64), zone: Tz) -> Result<[u64; 3], String> {
+    desk.look_back(rule, slice, zone).await?;
     let rendered = sql::render(&rule.sql, &rule.params, slice).map_err(|fault| fault.what)?.sql;
     let (from, to) = (sql::timestamp(slice.0), sql::timestamp(slice.1));
     let query = format!(

@@ -3,20 +3,25 @@
 //! Weeks of a region hold hundreds of millions of rows. Each becomes one number here, of who, on which day and whose, and the
 //! numbers are sorted: no group of a question is held for each of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Date32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use arrow::array::{Array, Date32Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::HashMap;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, future};
 
 use crate::desk::{Desk, keys_table, text_array, texts};
+use crate::written::{Accounts, Days, Rows};
 
 /// From so many numbers on those that are there twice are dropped while more are read.
 const MANY: usize = 16 << 20;
+
+/// Persons by the number that they have here.
+pub(crate) type Numbered = HashMap<String, u32>;
 
 /// The columns of the table.
 pub(crate) fn schema() -> SchemaRef {
@@ -27,45 +32,39 @@ pub(crate) fn schema() -> SchemaRef {
     ]))
 }
 
-/// Reads what `query` gives (`actor_id`, `day` as a number, `subject_id`) of these users, who are numbered in their order;
-/// persons are told apart by the number that they have now.
+/// Reads what `query` gives (the columns that rows are [written](crate::written) with, and `subject_id`) of these users, who are numbered in
+/// their order; persons are told apart by the number that they have now.
 pub(crate) async fn read(
     desk: &Desk,
     query: &str,
     users: &BTreeSet<String>,
+    accounts: Accounts,
 ) -> Result<Opened, DataFusionError> {
-    let numbered: HashMap<String, u32> =
-        users.iter().enumerate().map(|(n, user)| (user.clone(), n as u32)).collect();
-    let numbered = Arc::new(numbered);
+    let accounts = Arc::new(accounts);
     let streams = desk.source.sql(query).await?.execute_stream_partitioned().await?;
-    let parts = streams.into_iter().map(|rows| SpawnedTask::spawn(Part::read(rows, Arc::clone(&numbered))));
+    let parts = streams.into_iter().map(|rows| SpawnedTask::spawn(Part::read(rows, Days::new(&accounts))));
     let mut opened = Opened::default();
     for part in future::join_all(parts.map(SpawnedTask::join)).await {
-        opened.add(desk, part.map_err(|e| DataFusionError::External(Box::new(e)))??).await?;
+        opened.add(desk, part.map_err(|e| DataFusionError::External(Box::new(e)))??, users).await?;
     }
     Ok(opened)
 }
 
 /// What one part of the rows says, in numbers of its own.
-#[derive(Default)]
 struct Part {
-    /// A user by number on a day.
-    days: HashMap<(u32, i32), u32>,
+    days: Days,
     /// Persons as written.
     persons: HashMap<Box<str>, u32>,
-    /// The number of a day, and of a person in its lower half.
+    /// The number of an account's day, and of a person in its lower half.
     rows: Vec<u64>,
 }
 
 impl Part {
-    async fn read(
-        mut stream: SendableRecordBatchStream,
-        users: Arc<HashMap<String, u32>>,
-    ) -> Result<Part, DataFusionError> {
-        let mut part = Part::default();
+    async fn read(mut stream: SendableRecordBatchStream, days: Days) -> Result<Part, DataFusionError> {
+        let mut part = Part { days, persons: HashMap::new(), rows: Vec::new() };
         let mut most = MANY;
         while let Some(batch) = stream.next().await {
-            part.add(&batch?, &users)?;
+            part.add(&batch?)?;
             if part.rows.len() > most {
                 part.rows.sort_unstable();
                 part.rows.dedup();
@@ -75,31 +74,19 @@ impl Part {
         Ok(part)
     }
 
-    fn add(&mut self, batch: &RecordBatch, known: &HashMap<String, u32>) -> Result<(), DataFusionError> {
-        let (users, persons) = (text_array(batch, 0)?, text_array(batch, 2)?);
-        let days = batch.column(1).as_primitive::<Int32Type>();
-        // Rows lie in order of users or of persons: mostly it is the one before, on the same day.
-        let mut before: Option<(&str, i32, Option<u32>)> = None;
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), DataFusionError> {
+        let (rows, persons) = (Rows::of(batch)?, text_array(batch, 3)?);
+        // Rows lie in order of users or of persons: often it is the one before.
         let mut same: Option<(&str, u32)> = None;
-        for row in (0..batch.num_rows()).filter(|row| users.is_valid(*row) && persons.is_valid(*row)) {
-            let (user, day) = (users.value(row), days.value(row));
-            let number = match before {
-                Some((same, on, number)) if same == user && on == day => number,
-                _ => known.get(user).map(|user| {
-                    let next = self.days.len() as u32;
-                    *self.days.entry((*user, day)).or_insert(next)
-                }),
+        for row in (0..batch.num_rows()).filter(|row| persons.is_valid(*row)) {
+            let Some(number) = rows.number(row, &mut self.days) else { continue };
+            let written = persons.value(row);
+            let person = match same {
+                Some((one, person)) if one == written => person,
+                _ => self.person(written),
             };
-            before = Some((user, day, number));
-            if let Some(number) = number {
-                let written = persons.value(row);
-                let person = match same {
-                    Some((one, person)) if one == written => person,
-                    _ => self.person(written),
-                };
-                same = Some((written, person));
-                self.rows.push(u64::from(number) << 32 | u64::from(person));
-            }
+            same = Some((written, person));
+            self.rows.push(u64::from(number) << 32 | u64::from(person));
         }
         Ok(())
     }
@@ -119,7 +106,7 @@ impl Part {
 pub(crate) struct Opened {
     days: HashMap<(u32, i32), u32>,
     /// The number of each person.
-    pub persons: HashMap<String, u32>,
+    pub persons: Numbered,
     rows: Vec<u64>,
 }
 
@@ -134,16 +121,21 @@ impl Opened {
         })
     }
 
-    async fn add(&mut self, desk: &Desk, part: Part) -> Result<(), DataFusionError> {
-        let mut days = vec![0; part.days.len()];
-        for (of, number) in part.days {
+    async fn add(
+        &mut self,
+        desk: &Desk,
+        part: Part,
+        users: &BTreeSet<String>,
+    ) -> Result<(), DataFusionError> {
+        let mut days = Vec::new();
+        for of in part.days.whose(desk, users).await? {
             let next = self.days.len() as u32;
-            days[number as usize] = *self.days.entry(of).or_insert(next);
+            days.push(of.map(|of| *self.days.entry(of).or_insert(next)));
         }
         let persons = self.resolved(desk, part.persons).await?;
-        self.rows.extend(part.rows.into_iter().map(|row| {
+        self.rows.extend(part.rows.into_iter().filter_map(|row| {
             let (day, person) = ((row >> 32) as usize, (row & u64::from(u32::MAX)) as usize);
-            u64::from(days[day]) << 32 | u64::from(persons[person])
+            Some(u64::from(days[day]?) << 32 | u64::from(persons[person]))
         }));
         self.rows.sort_unstable();
         self.rows.dedup();

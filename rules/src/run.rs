@@ -38,6 +38,7 @@ use crate::sight::Sight;
 use crate::spans::Spans;
 use crate::sql;
 use crate::stored::Stored;
+use crate::unjudged;
 
 /// The period of a run, µs UTC, half-open; `None` is everything stored on that side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -258,7 +259,7 @@ async fn judge_all(task: &Task<'_>) -> Result<Judged, RunError> {
             if task.news.is_none() {
                 state.run.state = RuleState::NotEvaluated;
             }
-            state.run.why = Some(nothing.into());
+            state.run.why = Some(nothing.kept(&[]));
         }
     } else {
         read.extend(&explanations);
@@ -319,7 +320,7 @@ async fn what_to_judge(
     task: &Task<'_>,
     rules: &[&Rule],
     states: &mut [State<'_>],
-) -> Result<(Stored, &'static str), RunError> {
+) -> Result<(Stored, unjudged::Sentence), RunError> {
     let zone = task.zone;
     let mut all = Spans::default();
     if let Some((plan, _)) = task.news {
@@ -338,10 +339,7 @@ async fn what_to_judge(
                 _ => state.spans.clone(),
             };
         }
-        return Ok((
-            Stored::of(task.source, &all, zone).await?,
-            "nothing that it judges came since it judged last",
-        ));
+        return Ok((Stored::of(task.source, &all, zone).await?, unjudged::NOTHING_NEW));
     }
     let mut stored = Stored::read(task.source, task.window).await?;
     if let Some(period) = period(&stored, rules, zone) {
@@ -353,7 +351,7 @@ async fn what_to_judge(
             stored = Stored::of(task.source, &Spans::from(vec![period]), zone).await?;
         }
     }
-    Ok((stored, "no accesses are stored for the period"))
+    Ok((stored, unjudged::NOTHING_STORED))
 }
 
 /// The period to judge: every calendar window that the accesses of the asked period touch, whole.
@@ -448,8 +446,8 @@ impl Bench {
                 }
                 // What an explanation with a fault would have explained is not known of any day.
                 counting = counting.filter(|_| explained.is_ok());
-                if let Some(counted) = counting.as_mut().filter(|_| leans)
-                    && let Err(why) = in_time(limits.rule_time, counted.add(desk, slice)).await
+                if let (Some(counted), Ok(standings)) = (counting.as_mut().filter(|_| leans), &explained)
+                    && let Err(why) = in_time(limits.rule_time, counted.add(desk, slice, standings)).await
                 {
                     tracing::warn!("how much is explained is not counted: {why}");
                     counting = None;
@@ -507,7 +505,7 @@ pub(crate) async fn within<T>(
     limit: Time,
     work: impl Future<Output = Result<T, String>>,
 ) -> Result<T, String> {
-    let late = |_| format!("stopped after {} seconds, its time limit", limit.as_secs());
+    let late = |_| unjudged::LATE.kept(&[&limit.as_secs().to_string()]);
     tokio::time::timeout(limit, work).await.map_err(late)?
 }
 

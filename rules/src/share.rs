@@ -1,23 +1,25 @@
 //! How much is explained, by local day, source, unit and who answers for it. Numbers only: who and whose is in none of it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::Int64Type;
+use arrow::array::{Array, RecordBatch};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::{CalendarWindow, midnight};
+use crate::calendar::{Calendar, CalendarWindow, midnight};
 use crate::coverage::Coverage;
 use crate::desk::{Desk, text_array};
-use crate::explain::{BY_USER, EXPLAINED, RELATIONS};
+use crate::explain::{RELATIONS, Standing};
+use crate::hits;
 use crate::judge::Coverages;
 use crate::rule::WindowSize;
 use crate::spans::Spans;
 use crate::sql;
+use crate::standing::Standings;
 
 /// Of the looks of one local day, source, unit and controller: how they stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +51,22 @@ pub struct Explained {
     pub rows: Vec<ExplainedDay>,
 }
 
-type Key = (String, String, Option<String>, Option<String>);
+impl ExplainedDay {
+    fn place(&self) -> (&str, &str, Option<&str>, Option<&str>) {
+        (&self.day, &self.source, self.care_unit_id.as_deref(), self.controller_id.as_deref())
+    }
+}
+
+/// Source, unit and controller, as numbered words.
+type Place = [Option<u32>; 3];
+
+/// How many looks, and how they stand.
+#[derive(Default)]
+struct Counts {
+    looks: u64,
+    explained: u64,
+    only_by_user: u64,
+}
 
 /// Counts slice by slice.
 pub(crate) struct Counting {
@@ -58,7 +75,9 @@ pub(crate) struct Counting {
     counted: Vec<(i64, i64)>,
     /// None where the table of relations is read by nothing.
     coverage: Option<Arc<Coverage>>,
-    rows: BTreeMap<Key, ExplainedDay>,
+    calendar: Calendar,
+    words: HashMap<Box<str>, u32>,
+    counts: HashMap<(NaiveDate, Place), Counts>,
 }
 
 impl Counting {
@@ -75,7 +94,14 @@ impl Counting {
             (_, Some(coverage)) => Some(Arc::clone(coverage)),
             _ => Some(Arc::new(Coverage::read(desk, RELATIONS, size, reach.0, reach.1, zone).await?)),
         };
-        Ok(Counting { zone, counted: Vec::new(), coverage, rows: BTreeMap::new() })
+        Ok(Counting {
+            zone,
+            counted: Vec::new(),
+            coverage,
+            calendar: Calendar::new(WindowSize::Day, zone),
+            words: HashMap::new(),
+            counts: HashMap::new(),
+        })
     }
 
     /// Notes that all of these whole days was added.
@@ -83,32 +109,61 @@ impl Counting {
         self.counted.push(piece);
     }
 
-    /// Adds the looks of a slice, with the explained ones on the desk.
-    pub async fn add(&mut self, desk: &Desk, slice: (i64, i64)) -> Result<(), DataFusionError> {
-        let (from, to) = (sql::timestamp(slice.0), sql::timestamp(slice.1));
+    /// Adds the looks of a slice, each as it stands.
+    pub async fn add(
+        &mut self,
+        desk: &Desk,
+        slice: (i64, i64),
+        standings: &Standings,
+    ) -> Result<(), DataFusionError> {
         let query = format!(
-            "with reasons as (select segment, seq, max(case when not {BY_USER} then 2 else 1 end) as best \
-             from {EXPLAINED} where explains <> 'provider' group by segment, seq) \
-             select cast(local_date(occurred_at) as varchar) as day, source, care_unit_id, controller_id, \
-             count(*), count(case when best = 2 then 1 end), count(case when best = 1 then 1 end) \
-             from looks l left join reasons r on r.segment = l.segment and r.seq = l.seq \
-             where occurred_at >= {from} and occurred_at < {to} group by 1, 2, 3, 4"
+            "select source, care_unit_id, controller_id, segment, seq, cast(occurred_at as bigint) as at from looks \
+             where occurred_at >= {} and occurred_at < {}",
+            sql::timestamp(slice.0),
+            sql::timestamp(slice.1)
         );
-        for batch in desk.ctx.sql(&query).await?.collect().await? {
-            let texts = (0..4).map(|n| text_array(&batch, n)).collect::<Result<Vec<_>, _>>()?;
-            let number = |column: usize, row: usize| {
-                batch.column(column).as_primitive::<Int64Type>().value(row).unsigned_abs()
-            };
-            for row in 0..batch.num_rows() {
-                let text = |n: usize| texts[n].is_valid(row).then(|| texts[n].value(row).to_owned());
-                let key = (text(0).unwrap_or_default(), text(1).unwrap_or_default(), text(2), text(3));
-                let entry = self.rows.entry(key).or_default();
-                entry.looks += number(4, row);
-                entry.explained += number(5, row);
-                entry.only_by_user += number(6, row);
+        let mut looks = desk.ctx.sql(&query).await?.execute_stream().await?;
+        while let Some(batch) = looks.next().await {
+            self.add_rows(&batch?, standings)?;
+        }
+        Ok(())
+    }
+
+    fn add_rows(&mut self, looks: &RecordBatch, standings: &Standings) -> Result<(), DataFusionError> {
+        let texts = (0..3).map(|n| text_array(looks, n)).collect::<Result<Vec<_>, _>>()?;
+        let [segments, seqs, at] = ["segment", "seq", "at"].map(|name| hits::long(looks, name));
+        let (segments, seqs, at) = (segments?, seqs?, at?);
+        // Mostly source and controller are those of the row before.
+        let mut before: [Option<(&str, u32)>; 3] = [None; 3];
+        for row in 0..looks.num_rows() {
+            let place = [0, 1, 2].map(|n| {
+                let word = texts[n].is_valid(row).then(|| texts[n].value(row))?;
+                let number = match before[n] {
+                    Some((same, number)) if same == word => number,
+                    _ => self.number(word),
+                };
+                before[n] = Some((word, number));
+                Some(number)
+            });
+            let day = self.calendar.window(at.value(row)).first_day;
+            let counts = self.counts.entry((day, place)).or_default();
+            counts.looks += 1;
+            match standings.at(segments.value(row), seqs.value(row)) {
+                Standing::Explained => counts.explained += 1,
+                Standing::OnlyByUser => counts.only_by_user += 1,
+                Standing::Unexplained => {}
             }
         }
         Ok(())
+    }
+
+    fn number(&mut self, word: &str) -> u32 {
+        if let Some(number) = self.words.get(word) {
+            return *number;
+        }
+        let next = self.words.len() as u32;
+        self.words.insert(word.into(), next);
+        next
     }
 
     pub fn done(self, desk: &Desk) -> Explained {
@@ -118,14 +173,29 @@ impl Counting {
             let coverage = self.coverage.as_ref();
             unit.is_some_and(|unit| coverage.is_some_and(|coverage| coverage.covers(desk, unit, at)))
         };
-        let rows = self.rows.into_iter().map(|((day, source, care_unit_id, controller_id), counts)| {
+        let mut words: Vec<&str> = vec![""; self.words.len()];
+        self.words.iter().for_each(|(word, number)| words[*number as usize] = word);
+        let rows = self.counts.iter().map(|((day, place), counts)| {
+            let day = day.to_string();
+            let [source, care_unit_id, controller_id] =
+                place.map(|number| number.map(|number| words[number as usize].to_owned()));
             let unknown = match covers(care_unit_id.as_deref(), &day) {
                 true => 0,
                 false => counts.looks - counts.explained - counts.only_by_user,
             };
-            ExplainedDay { day, source, care_unit_id, controller_id, unknown, ..counts }
+            ExplainedDay {
+                day,
+                source: source.unwrap_or_default(),
+                care_unit_id,
+                controller_id,
+                looks: counts.looks,
+                explained: counts.explained,
+                only_by_user: counts.only_by_user,
+                unknown,
+            }
         });
-        let rows = rows.collect();
+        let mut rows: Vec<ExplainedDay> = rows.collect();
+        rows.sort_by(|a, b| a.place().cmp(&b.place()));
         let days = Spans::from(self.counted).iter().map(|(from, to)| (day(from), day(to - 1))).collect();
         Explained { days, rows }
     }

@@ -12,6 +12,7 @@ use chrono_tz::Tz;
 use datafusion::error::DataFusionError;
 
 use crate::desk::Desk;
+use crate::opened::Numbered;
 
 /// The local days before the end of the finding's window that are looked at.
 const DAYS: i32 = 28;
@@ -61,7 +62,7 @@ pub(crate) async fn usual(
         let period = (first - i64::from(DAYS + 1) * 86_400_000_000, last);
         let subjects: BTreeSet<&str> = places.iter().map(|place| asked[*place].subject.as_str()).collect();
         let readers = desk.readers(&subjects, period).await?;
-        let looks = desk.looked_in(&readers, period).await?;
+        let looks = desk.looked_in(&readers, period, zone).await?;
         let mut compared = Compared::of(readers.into_iter().collect(), &looks.persons, looks.rows());
         for place in places {
             let one = &asked[*place];
@@ -81,7 +82,7 @@ fn local_day(at: i64, zone: Tz) -> i32 {
 struct Compared<'a> {
     /// By number, in order of names.
     users: Vec<String>,
-    subjects: &'a HashMap<String, u32>,
+    subjects: &'a Numbered,
     /// By user: (subject, day), in order.
     of_user: Vec<Vec<(u32, i32)>>,
     /// By subject: (user, day).
@@ -96,7 +97,7 @@ impl<'a> Compared<'a> {
     /// Of (user, day, subject), each once.
     fn of(
         users: Vec<String>,
-        subjects: &'a HashMap<String, u32>,
+        subjects: &'a Numbered,
         rows: impl Iterator<Item = (u32, i32, u32)>,
     ) -> Compared<'a> {
         let mut of_user = vec![Vec::new(); users.len()];

@@ -32,6 +32,8 @@ struct EvaluatedPage {
     choices: Vec<RuleChoice>,
     places: Vec<PlaceRow>,
     more: String,
+    /// Whether some rules could judge nothing at all on some days.
+    everywhere: bool,
     rules: Vec<RuleRow>,
 }
 
@@ -81,6 +83,7 @@ pub(crate) async fn show(
             true => fill(t.evaluated_more, &[("n", &ROWS.to_string()), ("all", &lang.number(all as u64))]),
             false => String::new(),
         },
+        everywhere: found.rules.iter().any(is_of_all),
         places: said.places(places),
         rules: said.rules(&found.rules, rules),
         choices: RuleChoice::all(&app, lang, ask.rule),
@@ -126,9 +129,20 @@ struct OfRule<'a> {
 type Places<'a> = BTreeMap<(Option<&'a str>, &'a str), OfPlace<'a>>;
 type Rules<'a> = BTreeMap<&'a str, OfRule<'a>>;
 
+/// Whether it is said of all accesses of its days, and not of some units: it then stands by the rule, and not by each unit again.
+fn is_of_all(stretch: &RuleStretch) -> bool {
+    stretch.state != "evaluated"
+}
+
 /// Adds up the days, by unit and source and by rule.
 fn add_up<'a>(said: &Said<'_>, found: &'a Evaluated) -> (Places<'a>, Rules<'a>) {
     let (mut places, mut rules) = (Places::new(), Rules::new());
+    let of_all: BTreeSet<(&str, Option<&str>)> = found
+        .rules
+        .iter()
+        .filter(|stretch| is_of_all(stretch))
+        .map(|stretch| (stretch.rule_id.as_str(), stretch.why.as_deref()))
+        .collect();
     let (mut day, mut of_day) = ("", Vec::new());
     for place in &found.places {
         if place.day != day {
@@ -146,7 +160,9 @@ fn add_up<'a>(said: &Said<'_>, found: &'a Evaluated) -> (Places<'a>, Rules<'a>) 
             of_rule.share.add(place, &rule);
             if rule.not_evaluated > 0 {
                 let why = rule.why.unwrap_or_default();
-                of_place.reasons.entry(why).or_default().insert(rule.rule_id);
+                if !of_all.contains(&(rule.rule_id, rule.why)) {
+                    of_place.reasons.entry(why).or_default().insert(rule.rule_id);
+                }
                 let of_unit = of_rule.units.entry(unit).or_default();
                 *of_unit = (of_unit.0 + rule.not_evaluated, why);
             }
@@ -217,7 +233,7 @@ impl Said<'_> {
             .map(|of| {
                 let (first, last) = (of.first_day.as_str().max(&from), of.last_day.as_str().min(&to));
                 let days = if first == last { first.to_owned() } else { format!("{first} – {last}") };
-                [days.as_str(), of.why.as_deref().unwrap_or_default()].join(": ")
+                [days, words::why(self.lang, of.why.as_deref().unwrap_or_default())].join(": ")
             })
             .collect();
         let whys: BTreeSet<&str> = stretches.iter().filter_map(|of| of.why.as_deref()).collect();
@@ -226,7 +242,7 @@ impl Said<'_> {
         let t = self.lang.texts();
         notes.extend(units.iter().map(|(unit, (accesses, why))| {
             let count = words::counted(self.lang, t.events_one, t.events_n, *accesses);
-            format!("{}: {count}; {why}", self.unit(**unit))
+            format!("{}: {count}; {}", self.unit(**unit), words::why(self.lang, why))
         }));
         self.shortened(notes)
     }
@@ -238,7 +254,7 @@ impl Said<'_> {
         reasons.sort_by_key(|(why, rules)| (std::cmp::Reverse(rules.len()), *why));
         let said = |(why, rules): &(&str, &BTreeSet<&str>)| {
             let titles = self.shortened(rules.iter().map(|id| self.title(id)).collect());
-            format!("{why}: {}", titles.join(", "))
+            format!("{}: {}", words::why(self.lang, why), titles.join(", "))
         };
         self.shortened(reasons.iter().map(said).collect())
     }

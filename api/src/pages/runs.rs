@@ -86,10 +86,10 @@ fn row(app: &App, lang: Lang, run: &RunView, rule: &Value) -> RunRow {
     let units = rule["not_evaluated"].as_array().map(Vec::as_slice).unwrap_or_default();
     let (state_key, state) =
         words::run_state(t, rule["state"].as_str().unwrap_or_default(), !units.is_empty());
-    let mut notes: Vec<String> = rule["why"].as_str().map(str::to_owned).into_iter().collect();
+    let mut notes: Vec<String> = rule["why"].as_str().map(|why| words::why(lang, why)).into_iter().collect();
     notes.extend(units.iter().take(NOTES).map(|unit| {
         let name = unit["care_unit_id"].as_str().unwrap_or(t.unknown);
-        format!("{name}: {}", unit["why"].as_str().unwrap_or_default())
+        format!("{name}: {}", words::why(lang, unit["why"].as_str().unwrap_or_default()))
     }));
     if units.len() > NOTES {
         notes.push(format!("+ {}", units.len() - NOTES));

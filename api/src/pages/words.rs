@@ -1,7 +1,7 @@
 //! The words of the interfaces, as people read them.
 
 use insyn_review::{HistoryKind, Role};
-use insyn_rules::{FindingStatus, Level, Outcome, Status};
+use insyn_rules::{FindingStatus, Level, Outcome, Status, unjudged};
 
 use crate::{
     lang::Lang,
@@ -96,6 +96,11 @@ pub(crate) fn item_state(t: &Texts, state: &str) -> &'static str {
         "mended" => t.item_mended,
         _ => t.item_open,
     }
+}
+
+/// Why something was not judged, as a run kept it, in the reader's language.
+pub(crate) fn why(lang: Lang, kept: &str) -> String {
+    lang.of(&unjudged::in_both(kept)).to_owned()
 }
 
 /// The state of a rule in a run: the key for its colour, and the word.

@@ -6,11 +6,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray};
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::{StreamExt, future};
+use futures::StreamExt;
 
+use crate::beside;
 use crate::desk::{Desk, text_array};
 use crate::written::{Accounts, Days, Rows};
 
@@ -25,12 +25,9 @@ pub(crate) async fn read(
 ) -> Result<Vec<RecordBatch>, DataFusionError> {
     let accounts = Arc::new(accounts);
     let streams = desk.source.sql(query).await?.execute_stream_partitioned().await?;
-    let parts = streams
-        .into_iter()
-        .map(|rows| SpawnedTask::spawn(Part::read(rows, Part::new(Days::new(&accounts), others.len()))));
+    let new = || Part::new(Days::new(&accounts), others.len());
     let mut counted = Vec::new();
-    for part in future::join_all(parts.map(SpawnedTask::join)).await {
-        let part = part.map_err(|e| DataFusionError::External(Box::new(e)))??;
+    for part in beside::each(streams, |rows| Part::read(rows, new())).await? {
         counted.push(part.counted(desk, others, users).await?);
     }
     Ok(counted)

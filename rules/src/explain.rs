@@ -82,8 +82,8 @@ pub struct Reasons {
     pub uncovered: bool,
 }
 
-/// How an access stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How an access stands, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// Something that the user could not have made explains it.
     Explained,

@@ -26,14 +26,14 @@ use arrow::compute::BatchCoalescer;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use chrono_tz::Tz;
 use datafusion::common::JoinType;
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::functions_aggregate::expr_fn::bool_or;
 use datafusion::prelude::col;
-use futures::{StreamExt, future};
+use futures::StreamExt;
 use insyn_engine::session::OWN_SOURCE;
 
+use crate::beside;
 use crate::calendar::CalendarWindow;
 use crate::counted;
 use crate::desk::{Desk, MOST_NAMED, looks_of, text_array, texts};
@@ -103,11 +103,8 @@ impl Desk {
         );
         let frame = self.ctx.sql(&query).await?;
         let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
-        let parts = frame.execute_stream_partitioned().await?.into_iter();
-        let parts = parts.map(|rows| SpawnedTask::spawn(unexplained(rows, Arc::clone(standings))));
-        let parts: Vec<_> = future::join_all(parts.map(SpawnedTask::join)).await;
-        let parts = parts.into_iter().map(|part| part.map_err(|e| DataFusionError::External(Box::new(e)))?);
-        let parts: Vec<Vec<RecordBatch>> = parts.collect::<Result<_, _>>()?;
+        let parts = frame.execute_stream_partitioned().await?;
+        let parts = beside::each(parts, |rows| unexplained(rows, Arc::clone(standings))).await?;
         let left = parts.iter().flatten().map(RecordBatch::num_rows).sum();
         self.put(UNEXPLAINED, schema, parts)?;
         Ok(left)

@@ -10,7 +10,6 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
@@ -21,9 +20,9 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::Compression;
 use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::physical_expr::PhysicalExpr;
-use futures::{StreamExt, future};
+use futures::StreamExt;
 
-use crate::views;
+use crate::{beside, views};
 
 /// Bytes of rows that one part of a table holds before it is laid in a file.
 pub(crate) const HELD: usize = 192 << 20;
@@ -47,11 +46,11 @@ pub(crate) async fn lay(
     disk: &Arc<DiskManager>,
     held: usize,
 ) -> Result<[Laid; 2], DataFusionError> {
-    let parts = parts.into_iter().map(|mut rows| {
+    let parts = beside::each(parts, |mut rows| {
         let (condition, schema) = (Arc::clone(&condition), Arc::clone(schema));
         let new = || Part::new(&schema, disk, held);
         let mut laid = [new(), new()];
-        SpawnedTask::spawn(async move {
+        async move {
             while let Some(batch) = rows.next().await {
                 let batch = views::rows_of(&batch?, &schema)?;
                 let holds = condition.evaluate(&batch)?.into_array(batch.num_rows())?;
@@ -65,15 +64,11 @@ pub(crate) async fn lay(
                 yes.add(filter_record_batch(&batch, &holds)?)?;
                 no.add(filter_record_batch(&batch, &not(&holds)?)?)?;
             }
-            Ok::<_, DataFusionError>(laid)
-        })
-    });
-    let (mut yes, mut no) = (Vec::new(), Vec::new());
-    for part in future::join_all(parts.map(SpawnedTask::join)).await {
-        let [these, those] = part.map_err(|e| DataFusionError::External(Box::new(e)))??;
-        yes.push(these);
-        no.push(those);
-    }
+            Ok(laid)
+        }
+    })
+    .await?;
+    let (yes, no) = parts.into_iter().map(|[these, those]| (these, those)).unzip();
     Ok([table(schema, yes)?, table(schema, no)?])
 }
 

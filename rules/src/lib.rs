@@ -11,6 +11,7 @@
 //! Must not know: formats of logs, HTTP, how a finding is stored or shown.
 
 mod backtest;
+mod beside;
 mod calendar;
 mod cases;
 mod check;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use arrow::array::{Array, Date32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::HashMap;
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::{StreamExt, future};
+use futures::StreamExt;
 
+use crate::beside;
 use crate::desk::{Desk, keys_table, text_array, texts};
 use crate::written::{Accounts, Days, Rows};
 
@@ -42,10 +42,9 @@ pub(crate) async fn read(
 ) -> Result<Opened, DataFusionError> {
     let accounts = Arc::new(accounts);
     let streams = desk.source.sql(query).await?.execute_stream_partitioned().await?;
-    let parts = streams.into_iter().map(|rows| SpawnedTask::spawn(Part::read(rows, Days::new(&accounts))));
     let mut opened = Opened::default();
-    for part in future::join_all(parts.map(SpawnedTask::join)).await {
-        opened.add(desk, part.map_err(|e| DataFusionError::External(Box::new(e)))??, users).await?;
+    for part in beside::each(streams, |rows| Part::read(rows, Days::new(&accounts))).await? {
+        opened.add(desk, part, users).await?;
     }
     Ok(opened)
 }

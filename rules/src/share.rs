@@ -168,23 +168,22 @@ impl Counting {
 
     pub fn done(self, desk: &Desk) -> Explained {
         let day = |at: i64| CalendarWindow::of(WindowSize::Day, at, self.zone).first_day.to_string();
-        let covers = |unit: Option<&str>, day: &str| {
-            let at = day.parse::<NaiveDate>().map_or(i64::MIN, |day| midnight(day, self.zone));
+        let covers = |unit: Option<&str>, day: NaiveDate| {
+            let at = midnight(day, self.zone);
             let coverage = self.coverage.as_ref();
             unit.is_some_and(|unit| coverage.is_some_and(|coverage| coverage.covers(desk, unit, at)))
         };
         let mut words: Vec<&str> = vec![""; self.words.len()];
         self.words.iter().for_each(|(word, number)| words[*number as usize] = word);
         let rows = self.counts.iter().map(|((day, place), counts)| {
-            let day = day.to_string();
             let [source, care_unit_id, controller_id] =
                 place.map(|number| number.map(|number| words[number as usize].to_owned()));
-            let unknown = match covers(care_unit_id.as_deref(), &day) {
+            let unknown = match covers(care_unit_id.as_deref(), *day) {
                 true => 0,
                 false => counts.looks - counts.explained - counts.only_by_user,
             };
             ExplainedDay {
-                day,
+                day: day.to_string(),
                 source: source.unwrap_or_default(),
                 care_unit_id,
                 controller_id,

@@ -12,15 +12,7 @@ use crate::rule::Explains;
 
 /// What explains the looks: by segment, and in it by place.
 #[derive(Default, Clone)]
-pub(crate) struct Standings(HashMap<i64, Vec<Best>>);
-
-/// The best reason that a look has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Best {
-    None,
-    ByUser,
-    Enough,
-}
+pub(crate) struct Standings(HashMap<i64, Vec<Standing>>);
 
 impl Standings {
     /// Takes in rows of the table of explained looks.
@@ -38,17 +30,17 @@ impl Standings {
         let by_user = column(BY_USER)?.as_boolean();
         for row in 0..explained.num_rows() {
             let (explains, by_user) = (words[explains.keys().value(row) as usize], by_user.value(row));
-            let best = match explains {
+            let stands = match explains {
                 Explains::Provider => continue,
-                explains if explains.is_enough(by_user) => Best::Enough,
-                _ => Best::ByUser,
+                explains if explains.is_enough(by_user) => Standing::Explained,
+                _ => Standing::OnlyByUser,
             };
             let of = self.0.entry(segments.value(row)).or_default();
             let Ok(place) = usize::try_from(seqs.value(row)) else { continue };
             if of.len() <= place {
-                of.resize(place + 1, Best::None);
+                of.resize(place + 1, Standing::Unexplained);
             }
-            of[place] = of[place].max(best);
+            of[place] = of[place].min(stands);
         }
         Ok(())
     }
@@ -56,11 +48,8 @@ impl Standings {
     /// How the look at a place stands.
     pub fn at(&self, segment: i64, seq: i64) -> Standing {
         let of = self.0.get(&segment);
-        match usize::try_from(seq).ok().and_then(|place| of?.get(place)) {
-            Some(Best::Enough) => Standing::Explained,
-            Some(Best::ByUser) => Standing::OnlyByUser,
-            _ => Standing::Unexplained,
-        }
+        let known = usize::try_from(seq).ok().and_then(|place| of?.get(place).copied());
+        known.unwrap_or(Standing::Unexplained)
     }
 }
 

@@ -205,7 +205,7 @@ impl Said<'_> {
         let row = |(id, stretches): (&str, Vec<&RuleStretch>)| {
             let of = rules.remove(id).unwrap_or_default();
             let known = self.app.pack.rule(id);
-            let is_done = |of: &&RuleStretch| of.state == "evaluated";
+            let is_done = |of: &&RuleStretch| !is_of_all(of);
             let state = stretches.iter().copied().find(is_done).or_else(|| stretches.last().copied());
             let partly = of.share.judged < of.share.asked || !stretches.iter().all(is_done);
             let state = state.map(|of| of.state.as_str()).unwrap_or_default();
@@ -228,7 +228,7 @@ impl Said<'_> {
     /// Why a rule could not judge: days on which it judged nothing, and else the units with most accesses.
     fn notes(&self, stretches: &[&RuleStretch], of: &OfRule<'_>) -> Vec<String> {
         let (from, to) = (self.ask.from.to_string(), self.ask.to.to_string());
-        let without = stretches.iter().filter(|of| of.state != "evaluated");
+        let without = stretches.iter().filter(|of| is_of_all(of));
         let mut notes: Vec<String> = without
             .map(|of| {
                 let (first, last) = (of.first_day.as_str().max(&from), of.last_day.as_str().min(&to));
